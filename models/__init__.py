@@ -1,0 +1,1 @@
+"""Models: the catalog, recipes, weights, exporters, and the store of built artefacts."""

@@ -1,0 +1,63 @@
+"""How an artefact is built: fetch sources -> export -> quantize -> verify against fp32.
+
+Imported by the command line and by start-up when something has to be built; never by a serving replica.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from models.export import exporter
+from models.sources import fetch
+from models.store import ArtefactStore
+from services.core.catalog import ModelSpec
+from services.core.task import Task
+
+Progress = Callable[[str], None]
+
+
+class Builder:
+    """Builds artefacts of a task's models into a store.
+
+    Args:
+        store: where artefacts go.
+        tasks: by name; their evaluation decides whether a quantized model may be published.
+        progress: told each step as it starts.
+    """
+
+    def __init__(self, store: ArtefactStore, tasks: dict[str, Task], progress: Progress) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._progress = progress
+
+    def ensure(self, spec: ModelSpec) -> Path | None:
+        """The sound artefact of ``spec``, built if it must be; None for engines that need none.
+
+        Raises:
+            SourceError: a source is missing or altered.
+            GateError: the quantized model lost more than its gate allows.
+        """
+        return self._store.ensure(spec, self._build) if spec.architecture else None
+
+    def _build(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
+        started = time.monotonic()
+        report = self._export(spec, target) if spec.precision == "fp32" else self._quantize(spec, target)
+        return {**report, "build_seconds": round(time.monotonic() - started, 1)}
+
+    def _export(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
+        self._progress("fetching sources")
+        folders = {role: fetch(source) for role, source in spec.sources.items()}
+        self._progress("exporting to ONNX")
+        return dict(exporter(spec.architecture)(spec, folders, target))
+
+    def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
+        reference_spec = spec.model_copy(update={"precision": "fp32"})
+        reference = self._store.ensure(reference_spec, self._build)
+        from models.export.quantize import quantize
+        from models.export.verify import verify
+
+        self._progress("quantizing to int8")
+        quantize(reference, target)
+        self._progress("verifying int8 against fp32")
+        return verify(self._tasks[spec.task], spec, reference, target).model_dump()

@@ -1,0 +1,95 @@
+"""The gate: a built model is compared with its fp32 reference on labelled examples, and refused if it lost too much."""
+
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from services.core import imports
+from services.core.catalog import Gate, ModelSpec
+from services.core.engine import EngineOptions
+from services.core.evaluation import Evaluate, Evaluation
+from services.core.task import Task
+from services.engines import engine_class
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+class GateError(Exception):
+    """The candidate lost more than its gate allows; nothing is published."""
+
+
+class Report(BaseModel):
+    """A candidate beside its reference. Scores are the task's primary metric; sizes in bytes; times in seconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    examples: str
+    metric: str
+    reference_score: float
+    score: float
+    agreement: float
+    """Share of examples on which both give the same answer."""
+    reference_bytes: int
+    bytes: int
+    reference_seconds: float
+    seconds: float
+
+
+def verify(task: Task, spec: ModelSpec, reference: Path, candidate: Path, examples: Path | None = None) -> Report:
+    """Compare two artefact folders of ``spec``.
+
+    Args:
+        task: its evaluation is used.
+        spec: the model, with its gate.
+        reference: fp32 artefact.
+        candidate: artefact that may be published.
+        examples: labelled examples; by default those of the gate.
+
+    Raises:
+        GateError: no gate is set, or the candidate does not pass it.
+    """
+    if spec.gate is None or task.evaluation is None:
+        raise GateError(f"{spec.id}: the catalog sets no gate, so nothing can vouch for {spec.precision}; add one")
+    examples = examples or RECIPES / spec.gate.examples
+    before, reference_seconds = _evaluate(task, spec, reference, examples)
+    after, seconds = _evaluate(task, spec, candidate, examples)
+    same = sum(a == b for a, b in zip(before.answers, after.answers, strict=True))
+    report = Report(
+        examples=examples.name,
+        metric=after.primary,
+        reference_score=before.score,
+        score=after.score,
+        agreement=same / len(after.answers),
+        reference_bytes=(reference / "model.onnx").stat().st_size,
+        bytes=(candidate / "model.onnx").stat().st_size,
+        reference_seconds=reference_seconds,
+        seconds=seconds,
+    )
+    _judge(spec, spec.gate, report)
+    return report
+
+
+def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:
+    drop = report.reference_score - report.score
+    if drop > gate.max_score_drop:
+        raise GateError(
+            f"{spec.id} {spec.precision} not published: {report.metric} fell by {drop:.4f}"
+            f" ({report.reference_score:.4f} -> {report.score:.4f}); its gate allows {gate.max_score_drop:g}"
+        )
+    if report.agreement < gate.min_agreement:
+        raise GateError(
+            f"{spec.id} {spec.precision} not published: it agrees with fp32 on {report.agreement:.1%} of examples;"
+            f" its gate asks for {gate.min_agreement:.1%}"
+        )
+
+
+def _evaluate(task: Task, spec: ModelSpec, artefact: Path, examples: Path) -> tuple[Evaluation, float]:
+    engine = engine_class(spec.engine).load(artefact, EngineOptions())
+    pipeline = imports.load(task.methods[0].pipeline).load(spec, artefact, engine)
+    evaluate: Evaluate = imports.load(task.evaluation or "")
+    started = time.monotonic()
+    try:
+        return evaluate(pipeline, examples), round(time.monotonic() - started, 3)
+    finally:
+        pipeline.close()

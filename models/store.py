@@ -1,0 +1,117 @@
+"""The artefact store: built models under ``CHORALE_HOME``, each with a manifest that says what it must contain.
+
+    <home>/artefacts/<task>/<name>@<version>/<precision>/   model files + manifest.json
+
+An artefact is published by renaming a finished folder, so a reader never sees half of one; a lock keeps two
+processes from building the same one. Opening checks every file's digest; what is missing, stale or corrupted is
+built again. Knows nothing of how building is done (see `models.build`).
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.sources import sha256
+from services.core.catalog import ModelSpec
+
+log = logging.getLogger(__name__)
+
+BUILD_FORMAT = 1
+"""Raised when exporters change what they write, so that older artefacts are built again."""
+
+Build = Callable[[ModelSpec, Path], dict[str, Any]]
+"""Fills a folder with an artefact's files; returns the report for its manifest."""
+
+
+class Manifest(BaseModel):
+    """What an artefact folder must contain, and how it came to be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    precision: str
+    recipe: str
+    """Digest of everything the build depends on: catalog entry, sources' digests, build format."""
+    files: dict[str, str]
+    report: dict[str, Any] = {}
+
+
+def recipe_digest(spec: ModelSpec) -> str:
+    """Changes whenever the artefact would."""
+    fields = spec.model_dump(mode="json", include={"name", "version", "architecture", "sources", "labels", "precision"})
+    text = json.dumps({"format": BUILD_FORMAT, **fields}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class ArtefactStore:
+    """Artefacts below one folder."""
+
+    def __init__(self, home: Path) -> None:
+        self._root = home / "artefacts"
+
+    def folder(self, spec: ModelSpec) -> Path:
+        """Where the artefact of ``spec`` is or would be."""
+        return self._root / spec.task / spec.id / spec.precision
+
+    def ensure(self, spec: ModelSpec, build: Build) -> Path:
+        """The artefact's folder, verified; built first when it has to be.
+
+        Raises:
+            whatever ``build`` raises; nothing is published then, and an earlier sound artefact stays.
+        """
+        if self.fault(spec) is None:
+            return self.folder(spec)
+        self.folder(spec).parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder(spec).with_suffix(".lock")):
+            if (fault := self.fault(spec)) is not None:  # another process may have built it meanwhile
+                if fault != "not built":
+                    log.warning("artefact %s %s: %s; building it again", spec.id, spec.precision, fault)
+                self._publish(spec, build)
+        return self.folder(spec)
+
+    def fault(self, spec: ModelSpec) -> str | None:
+        """What is wrong with the artefact, or None if it is sound."""
+        folder = self.folder(spec)
+        try:
+            manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            return "not built"
+        except ValidationError:
+            return "unreadable manifest.json"
+        if manifest.recipe != recipe_digest(spec):
+            return "built from another catalog entry or by another version"
+        for name, digest in manifest.files.items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if sha256(folder / name) != digest:
+                return f"{name} does not match its checksum"
+        return None
+
+    def manifests(self) -> Iterator[tuple[Path, Manifest]]:
+        """Every artefact there is, sound or not."""
+        for file in sorted(self._root.glob("*/*/*/manifest.json")):
+            yield file.parent, Manifest.model_validate_json(file.read_bytes())
+
+    def _publish(self, spec: ModelSpec, build: Build) -> None:
+        folder = self.folder(spec)
+        fresh = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        try:
+            report = build(spec, fresh)
+            files = {str(path.relative_to(fresh)): sha256(path) for path in sorted(fresh.rglob("*")) if path.is_file()}
+            manifest = Manifest(
+                model=spec.id, precision=spec.precision, recipe=recipe_digest(spec), files=files, report=report
+            )
+            (fresh / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)

@@ -1,0 +1,3 @@
+"""Chorale: text and speech models served together over REST and gRPC."""
+
+__version__ = "0.1.0"

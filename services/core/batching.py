@@ -1,0 +1,293 @@
+"""Dynamic batching: a bounded queue per key, and lanes (threads) that empty the queues as fast as they can.
+
+No delay is ever added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather.
+What a lane takes (a window) is sorted by cost and run in small groups, since padding a short text to a long one's
+length is work for nothing. Callers wait on the event loop; engines run on the lanes and never block it.
+
+Knows items, costs, deadlines and priorities. Does not know texts, models, requests or protocols.
+"""
+
+import asyncio
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.core.catalog import BatchPolicy
+from services.core.context import Priority
+from services.core.errors import Code, ServingError
+
+log = logging.getLogger(__name__)
+
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One unit of work: what the engine gets, and what it costs (tokens, audio seconds, characters)."""
+
+    payload: Any
+    cost: int
+
+
+class BatchObserver(Protocol):
+    """Told what the batcher did; called on lane threads."""
+
+    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+        """An engine run ended: how long each of its items had waited, and what the run cost."""
+
+
+class _Ticket:
+    """One submit call: its results as they arrive, and whether anyone still waits for them."""
+
+    __slots__ = ("abandoned", "deadline", "future", "left", "results", "submitted")
+
+    def __init__(self, count: int, deadline: float) -> None:
+        self.future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self.results: list[Any] = [None] * count
+        self.left = count
+        self.deadline = deadline
+        self.abandoned = False
+        self.submitted = time.monotonic()
+
+
+class _Entry:
+    """An item in a queue. Ordered by priority, then by turn."""
+
+    __slots__ = ("index", "item", "order", "ticket")
+
+    def __init__(self, item: Item, ticket: _Ticket, index: int, order: tuple[int, int, int]) -> None:
+        self.item = item
+        self.ticket = ticket
+        self.index = index
+        self.order = order
+
+    def __lt__(self, other: "_Entry") -> bool:
+        return self.order < other.order
+
+
+@dataclass
+class _Queue:
+    """What waits for one key. Guarded by the batcher's lock."""
+
+    key: Hashable
+    run: Run
+    policy: BatchPolicy
+    heap: list[_Entry] = field(default_factory=list)
+    items: int = 0
+    cost: int = 0
+    served: int = 0  # cost that ever left the queue: the clock by which turns are given
+
+    def admit(self, items: Sequence[Item], retry_after: float) -> None:
+        """Refuse what does not fit. An empty queue takes any one request."""
+        cost = sum(item.cost for item in items)
+        if self.items and (
+            self.items + len(items) > self.policy.queue_items or self.cost + cost > self.policy.queue_cost
+        ):
+            raise ServingError(
+                Code.OVERLOADED, "The queue is full; retry after the time given.", retry_after=retry_after
+            )
+
+    def push(self, items: Sequence[Item], ticket: _Ticket, priority: Priority) -> None:
+        # An item's turn is the work served by now plus the work of its own request before it. So a list of a
+        # thousand texts does not stand in front of a single text that comes later, and is not starved by many.
+        turn = self.served
+        for index, item in enumerate(items):
+            heapq.heappush(self.heap, _Entry(item, ticket, index, (priority, turn, index)))
+            turn += item.cost
+        self.items += len(items)
+        self.cost += turn - self.served
+
+    def take(self, count: int) -> list[_Entry]:
+        """The next ``count`` wanted entries."""
+        window: list[_Entry] = []
+        while self.heap and len(window) < count:
+            entry = heapq.heappop(self.heap)
+            self.items -= 1
+            self.cost -= entry.item.cost
+            if not entry.ticket.abandoned:
+                window.append(entry)
+                self.served += entry.item.cost
+        return window
+
+    def abandon(self, ticket: _Ticket) -> None:
+        """Forget a ticket's waiting entries."""
+        gone = [entry for entry in self.heap if entry.ticket is ticket]
+        if gone:
+            self.items -= len(gone)
+            self.cost -= sum(entry.item.cost for entry in gone)
+            self.heap = [entry for entry in self.heap if entry.ticket is not ticket]
+            heapq.heapify(self.heap)
+
+
+class Batcher:
+    """Batches what is submitted from one event loop and runs it on ``lanes`` threads.
+
+    Create it inside a running event loop. Register each key once, with the function that runs its batches.
+    """
+
+    def __init__(self, lanes: int, observer: BatchObserver | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._observer = observer
+        self._queues: dict[Hashable, _Queue] = {}
+        self._wake = threading.Condition()
+        self._idle = 0
+        self._closing = False
+        self._speed = 0.0  # cost per second and lane, smoothed
+        self._threads = [threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True) for n in range(lanes)]
+        for thread in self._threads:
+            thread.start()
+
+    def register(self, key: Hashable, run: Run, policy: BatchPolicy) -> None:
+        """Let items of ``key`` be submitted; ``run`` maps a batch of payloads to as many results, on a lane."""
+        with self._wake:
+            self._queues[key] = _Queue(key, run, policy)
+
+    async def submit(
+        self,
+        key: Hashable,
+        items: Sequence[Item],
+        deadline: float,
+        priority: Priority = Priority.NORMAL,
+    ) -> list[Any]:
+        """The results of ``items``, in order.
+
+        Cancelling the call takes what still waits out of the queue.
+
+        Args:
+            key: a registered key.
+            items: what to run; may be empty.
+            deadline: ``time.monotonic()`` after which the work is dropped.
+            priority: who goes first.
+
+        Raises:
+            ServingError: OVERLOADED at once when the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE while closing,
+                or what the engine raised (INTERNAL if it was no ServingError).
+        """
+        if not items:
+            return []
+        queue = self._queues[key]
+        ticket = _Ticket(len(items), deadline)
+        with self._wake:
+            if self._closing:
+                raise ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
+            queue.admit(items, self._drain_time(queue))
+            queue.push(items, ticket, priority)
+            if self._idle:
+                self._wake.notify(min(self._idle, len(items)))
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await ticket.future
+        except TimeoutError:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+        finally:
+            if not ticket.future.done() or ticket.left:
+                ticket.abandoned = True
+                with self._wake:
+                    queue.abandon(ticket)
+
+    @property
+    def waiting(self) -> int:
+        """Items in all queues."""
+        with self._wake:
+            return sum(queue.items for queue in self._queues.values())
+
+    def close(self) -> None:
+        """Refuse new work, finish what waits, and end the lanes."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _drain_time(self, queue: _Queue) -> float:
+        """Seconds until what waits is done, by the speed seen so far; the retry hint."""
+        return max(1.0, queue.cost / (self._speed * len(self._threads))) if self._speed else 1.0
+
+    # --- below: on the lanes ---
+
+    def _lane(self) -> None:
+        while taken := self._next_window():
+            queue, window = taken
+            for group in _groups(window, queue.policy):
+                self._run_group(queue, group)
+
+    def _next_window(self) -> tuple[_Queue, list[_Entry]] | None:
+        with self._wake:
+            while True:
+                waiting = [queue for queue in self._queues.values() if queue.items]
+                if waiting:
+                    queue = min(waiting, key=lambda queue: (queue.heap[0].order[0], queue.heap[0].ticket.submitted))
+                    # A fair share for each lane: one lane must not sit idle beside one with a long window.
+                    share = -(-queue.items // len(self._threads))
+                    return queue, queue.take(min(share, queue.policy.window_items))
+                if self._closing:
+                    return None
+                self._idle += 1
+                self._wake.wait()
+                self._idle -= 1
+
+    def _run_group(self, queue: _Queue, group: list[_Entry]) -> None:
+        now = time.monotonic()
+        live = [entry for entry in group if not entry.ticket.abandoned and entry.ticket.deadline > now]
+        if not live:
+            return
+        results = _run_safely(queue.run, live)
+        self._loop.call_soon_threadsafe(_deliver, live, results)
+        seconds = time.monotonic() - now
+        cost = sum(entry.item.cost for entry in live)
+        self._speed += 0.1 * (cost / max(seconds, 1e-9) - self._speed) if self._speed else cost / max(seconds, 1e-9)
+        if self._observer:
+            waits = [now - entry.ticket.submitted for entry in live]
+            self._observer.ran(queue.key, waits, cost, len(live) * live[-1].item.cost)  # sorted: the last is longest
+
+
+def _groups(window: list[_Entry], policy: BatchPolicy) -> Iterator[list[_Entry]]:
+    """Cut a window into groups of similar cost, none past the policy's bounds."""
+    window.sort(key=lambda entry: entry.item.cost)
+    group: list[_Entry] = []
+    for entry in window:
+        # Sorted: this entry is the longest so far, so it sets the padded cost.
+        if group and (
+            len(group) == policy.group_items or (len(group) + 1) * entry.item.cost > policy.group_cost
+        ):
+            yield group
+            group = []
+        group.append(entry)
+    if group:
+        yield group
+
+
+def _run_safely(run: Run, entries: Sequence[_Entry]) -> Sequence[Any]:
+    """A result or an error for every entry. A batch that fails is run again one by one: only the culprit fails."""
+    try:
+        results = run([entry.item.payload for entry in entries])
+        if len(results) != len(entries):
+            raise RuntimeError(f"the engine answered {len(results)} of {len(entries)} items")
+        return results
+    except ServingError as error:
+        failure = error
+    except Exception:  # the boundary to foreign code: a lane must outlive whatever an engine raises
+        log.exception("engine run of %d items failed", len(entries))
+        failure = ServingError(Code.INTERNAL, "The engine failed on this input.")
+    if len(entries) == 1:
+        return [failure]
+    return [result for entry in entries for result in _run_safely(run, [entry])]
+
+
+def _deliver(entries: Sequence[_Entry], results: Sequence[Any]) -> None:
+    """Hand results to their tickets; on the event loop, so that tickets need no lock."""
+    for entry, result in zip(entries, results, strict=True):
+        ticket = entry.ticket
+        if ticket.future.done():
+            continue
+        if isinstance(result, ServingError):
+            ticket.future.set_exception(result)
+            continue
+        ticket.results[entry.index] = result
+        ticket.left -= 1
+        if not ticket.left:
+            ticket.future.set_result(ticket.results)

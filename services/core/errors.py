@@ -1,0 +1,70 @@
+"""The one error every layer raises, and the codes it may carry.
+
+    Exception
+    └── ServingError            code, one sentence saying what to do, offending parameter, retry hint
+        └── invalid(...)        built from a pydantic ValidationError
+
+Knows no protocol: how a code looks as an HTTP status or a gRPC status is in ``services/edges/status.py``.
+Errors cross process boundaries, so they must survive pickling.
+"""
+
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+
+class Code(StrEnum):
+    """What went wrong, in words no protocol owns."""
+
+    INVALID_ARGUMENT = "INVALID_ARGUMENT"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    NOT_FOUND = "NOT_FOUND"
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    CONFLICT = "CONFLICT"
+    TOO_LARGE = "TOO_LARGE"
+    UNSUPPORTED_MEDIA = "UNSUPPORTED_MEDIA"
+    OVERLOADED = "OVERLOADED"
+    CANCELLED = "CANCELLED"
+    INTERNAL = "INTERNAL"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class ServingError(Exception):
+    """An error a caller may see.
+
+    Args:
+        code: what went wrong.
+        message: one sentence that says what to do about it.
+        param: the request field at fault, for example ``text[3]``.
+        retry_after: seconds after which a retry is worth trying.
+    """
+
+    def __init__(self, code: Code, message: str, param: str | None = None, retry_after: float | None = None) -> None:
+        # All four go to Exception.args, which is what pickle rebuilds the error from.
+        super().__init__(code, message, param, retry_after)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+def invalid(error: ValidationError) -> ServingError:
+    """The first problem of a failed validation, as an INVALID_ARGUMENT that names the field and index."""
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    param = _path(problem["loc"])
+    sentence = problem["msg"][:1].lower() + problem["msg"][1:]
+    if problem["type"] == "extra_forbidden":
+        sentence = "is not a field of this request; remove it"
+    return ServingError(Code.INVALID_ARGUMENT, f"{param or 'request body'}: {sentence}", param)
+
+
+def _path(loc: tuple[int | str, ...]) -> str | None:
+    """``("text", 3)`` -> ``text[3]``."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path or None

@@ -1,0 +1,106 @@
+"""InferenceService: the one core behind every protocol.
+
+    resolve the model -> prepare the items -> admit and batch -> finish the answer
+
+`Backend` is what an edge sees. InferenceService is the backend where the models are; a gateway has another one
+that forwards to it. Knows no protocol, no framework and no task.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from services.core.batching import Batcher, Item
+from services.core.catalog import Catalog, ModelSpec
+from services.core.context import CallContext
+from services.core.schema import Request, Response
+from services.core.task import Method, Task
+from services.core.telemetry import TOKENS, BatchKey, Meter
+
+PREPARE_INLINE = 4096
+"""Characters up to which a request is prepared on the event loop (about 1 ms); longer ones go to a thread."""
+
+
+class Pipeline(Protocol):
+    """What a task does with a request, in three steps. Only ``run`` needs the engine, and only it runs on a lane.
+
+    One object serves one loaded model and all its requests, so it keeps no state between calls.
+    """
+
+    def prepare(self, request: Any) -> Sequence[Item]:
+        """Turn a request into items. Raises ServingError for input the model cannot take."""
+
+    def run(self, payloads: Sequence[Any]) -> Sequence[Any]:
+        """Run a batch: one output per payload, whatever requests they came from."""
+
+    def finish(self, request: Any, items: Sequence[Item], outputs: Sequence[Any]) -> Response:
+        """Make the answer from a request's own outputs, in the order of its items."""
+
+    def close(self) -> None:
+        """Free the engine."""
+
+
+class Backend(Protocol):
+    """What answers a request."""
+
+    async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
+        """The answer. Raises ServingError."""
+
+    async def ready(self) -> Mapping[str, bool]:
+        """Whether each task can answer now, by name."""
+
+
+class Loaded(NamedTuple):
+    """A model ready to do one thing."""
+
+    spec: ModelSpec
+    verb: str
+    pipeline: Pipeline
+
+    @property
+    def key(self) -> BatchKey:
+        """Its queue."""
+        return BatchKey(self.spec.task, self.spec.id, self.verb)
+
+
+class InferenceService:
+    """Answers requests with models loaded in this process.
+
+    Args:
+        catalog: finds the model a request names.
+        loaded: the models, once per method.
+        batcher: where all of them run.
+        meter: where token counts go.
+    """
+
+    def __init__(self, catalog: Catalog, loaded: Sequence[Loaded], batcher: Batcher, meter: Meter) -> None:
+        self._catalog = catalog
+        self._pipelines = {model.key: model.pipeline for model in loaded}
+        self._batcher = batcher
+        self._meter = meter
+        for model in loaded:
+            batcher.register(model.key, model.pipeline.run, model.spec.batch)
+
+    async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
+        """The answer of the model the request names, or of the task's default."""
+        spec = self._catalog.resolve(task.name, request.model)
+        key = BatchKey(task.name, spec.id, method.verb)
+        pipeline = self._pipelines[key]
+        if request.size <= PREPARE_INLINE:
+            items = pipeline.prepare(request)
+        else:
+            items = await asyncio.to_thread(pipeline.prepare, request)
+        outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
+        response = pipeline.finish(request, items, outputs)
+        self._meter.record(TOKENS, response.usage.tokens, task.name, spec.id, "input")
+        return response
+
+    async def ready(self) -> Mapping[str, bool]:
+        """Models are loaded before this object exists, so every task of it is ready."""
+        return {key.task: True for key in self._pipelines}
+
+    def close(self) -> None:
+        """Finish what waits, then free the engines."""
+        self._batcher.close()
+        for pipeline in self._pipelines.values():
+            pipeline.close()

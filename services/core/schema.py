@@ -1,0 +1,115 @@
+"""Records every task's requests and answers are built from.
+
+Validation that belongs to all text tasks lives here once: one text or many, the list bound, no blank text.
+Field names are those of the matching protobuf messages.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+MAX_ITEMS = 1024
+"""Most texts in one request; the server splits and batches them."""
+
+MODEL_ID = r"^[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?(:[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?)?$"
+
+
+class Record(BaseModel):
+    """Frozen, strict (no silent conversion), and closed: an unknown field is an error."""
+
+    # "Never a silent conversion" is what makes REST and gRPC agree: protobuf cannot coerce either.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+
+
+def _as_many(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise PydanticCustomError("text_type", "Give a string or a list of strings")
+
+
+def _not_blank(text: str) -> str:
+    if not text or text.isspace():
+        raise PydanticCustomError("blank_text", "Give some text; this one is empty or only white space")
+    return text
+
+
+def _bounded(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise PydanticCustomError("no_text", "Give at least one text")
+    return texts
+
+
+def _not_too_many(value: Any) -> Any:
+    # Before the per-item checks, so that a list of a million texts is refused without reading them.
+    if isinstance(value, tuple) and len(value) > MAX_ITEMS:
+        raise PydanticCustomError(
+            "too_many_texts",
+            "Give at most {limit} texts in one request; this one has {count}",
+            {"limit": MAX_ITEMS, "count": len(value)},
+        )
+    return value
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+
+Texts = Annotated[
+    tuple[Text, ...],
+    AfterValidator(_bounded),
+    BeforeValidator(_not_too_many),
+    BeforeValidator(_as_many),  # the last one listed runs first
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": MAX_ITEMS},
+            ]
+        }
+    ),
+]
+
+ModelId = Annotated[str, Field(pattern=MODEL_ID, max_length=200)]
+
+
+class Request(Record):
+    """What every request carries."""
+
+    model: ModelId | None = Field(
+        default=None,
+        description="Model id, `name[@version][:adapter[@version]]`. Omitted: the task's default model.",
+    )
+
+    @property
+    def size(self) -> int:
+        """Characters of user text: how much work it is to prepare this request."""
+        return 0
+
+
+class TextRequest(Request):
+    """A request over one text or a list of texts."""
+
+    text: Texts = Field(description=f"One text, or a list of at most {MAX_ITEMS} texts.")
+    truncate: bool = Field(
+        default=False,
+        description="Cut text past the model's limit. By default such text is an error that names the limit.",
+    )
+
+    @property
+    def size(self) -> int:
+        """Characters of all texts together."""
+        return sum(map(len, self.text))
+
+
+class Usage(Record):
+    """What the request cost."""
+
+    tokens: int = Field(default=0, description="Model tokens computed for this request.")
+
+
+class Response(Record):
+    """What every answer carries."""
+
+    model: str = Field(description="Full id of the model that answered.")
+    usage: Usage = Field(default=Usage(), description="What the request cost.")

@@ -1,0 +1,68 @@
+"""All settings of a server; the only place that reads the environment (``CHORALE_*``).
+
+Read once where a process starts and handed down. Nothing else in the project looks at the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_BUNDLED_CATALOG = Path(__file__).parents[2] / "models" / "catalog"
+
+CommaList = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Every setting is ``CHORALE_<NAME>`` in the environment; ``chorale serve`` flags win over it."""
+
+    model_config = SettingsConfigDict(env_prefix="CHORALE_", frozen=True, extra="ignore")
+
+    home: Path = Path("~/.cache/chorale").expanduser()
+    """Where built artefacts are kept."""
+    tasks: CommaList = ()
+    """Tasks to serve, comma separated; empty = all that are not opt-in."""
+    task_packages: CommaList = ("services.tasks",)
+    """Packages searched for tasks, comma separated; add your own here."""
+    catalog: Annotated[tuple[Path, ...], NoDecode] = (_BUNDLED_CATALOG,)
+    """Folders of catalog files, comma separated."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; loopback unless you say otherwise."""
+    rest_port: int = Field(default=8000, ge=1, le=65535)
+    grpc_port: int = Field(default=9000, ge=1, le=65535)
+    tls_certificate: Path | None = None
+    """PEM chain for gRPC; with ``tls_key`` turns TLS on."""
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    """PEM of the authority that signs client certificates; given, clients must present one (mTLS)."""
+
+    cpus: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    """CPU share of each task's engine: lanes when its batch policy names none."""
+    replicas: int = Field(default=1, ge=1)
+    """Ray Serve replicas of each task."""
+
+    max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
+    """Largest request body (REST) or message (gRPC)."""
+    default_timeout: float = Field(default=60.0, gt=0)
+    """Seconds a request may take when the client sets no deadline."""
+    max_timeout: float = Field(default=600.0, gt=0)
+    """Longest deadline a client may ask for, seconds; longer ones are cut to it."""
+    drain_seconds: float = Field(default=10.0, ge=0)
+    """Time running requests get to finish on shutdown."""
+    log_level: str = "info"
+
+    @field_validator("tasks", "task_packages", "catalog", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("set both CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY, or neither")
+        if self.tls_client_ca and not self.tls_certificate:
+            raise ValueError("CHORALE_TLS_CLIENT_CA needs CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY")
+        return self

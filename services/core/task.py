@@ -1,0 +1,109 @@
+"""Task: the record from which routes, RPCs, documentation, demos and load tests are made; and its discovery.
+
+A task is a package that exports ``TASK``. Nothing else in the project lists tasks by name.
+Knows nothing of protocols beyond the names they share, and imports no pipeline (see `Method.pipeline`).
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.core.schema import Request, Response
+
+
+class Kind(StrEnum):
+    """How messages flow in one call."""
+
+    UNARY = "unary"
+    SERVER_STREAM = "server_stream"
+    BIDI = "bidi"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One thing a task can do.
+
+    Args:
+        verb: RPC name in CamelCase, unique over all tasks (``Classify``).
+        request: record of the request; its fields are the protobuf message's fields.
+        response: record of the answer.
+        pipeline: ``module:Class`` of the code that does it. A string, so that a gateway never imports tokenizers.
+        kind: how messages flow.
+    """
+
+    verb: str
+    request: type[Request]
+    response: type[Response]
+    pipeline: str
+    kind: Kind = Kind.UNARY
+
+    @property
+    def route(self) -> str:
+        """REST path: ``RecognizeEntities`` -> ``/v1/recognize-entities``."""
+        return "/v1/" + re.sub(r"(?<!^)(?=[A-Z])", "-", self.verb).lower()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task is called, what it does, and example requests for documentation, demos and tests.
+
+    Args:
+        name: folder, protobuf package, catalog file and Serve application.
+        methods: what it can do.
+        examples: requests that work on the default model.
+        grpc_port: the task's own gRPC lane.
+        evaluation: ``module:function`` that scores a model, for ``chorale eval``.
+        opt_in: served only when named in ``CHORALE_TASKS``.
+    """
+
+    name: str
+    methods: tuple[Method, ...]
+    examples: tuple[Request, ...]
+    grpc_port: int
+    evaluation: str | None = None
+    opt_in: bool = False
+
+    @property
+    def service(self) -> str:
+        """Full name of the gRPC service: ``chorale.classification.v1.ClassificationService``."""
+        return f"chorale.{self.name}.v1.{self.name.title().replace('_', '')}Service"
+
+    @property
+    def protobuf(self) -> str:
+        """Module of the generated messages."""
+        return f"services.pb.chorale.{self.name}.v1.{self.name}_pb2"
+
+    def rpc(self, method: Method) -> str:
+        """Path of a method on the wire: ``/chorale.classification.v1.ClassificationService/Classify``."""
+        return f"/{self.service}/{method.verb}"
+
+
+def discover(packages: Iterable[str] = ("services.tasks",), only: Sequence[str] = ()) -> tuple[Task, ...]:
+    """The ``TASK`` of every sub-package of ``packages``, by name; with ``only``, just those named.
+
+    Raises:
+        ValueError: two tasks share a name, a verb or a port, or ``only`` names an unknown task.
+    """
+    found = [task for package in packages for task in _tasks_in(package)]
+    for what in ("name", "grpc_port"):
+        _refuse_duplicates(what, [str(getattr(task, what)) for task in found])
+    _refuse_duplicates("verb", [method.verb for task in found for method in task.methods])
+    known = {task.name: task for task in found}
+    if unknown := set(only) - set(known):
+        raise ValueError(f"unknown task {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
+    chosen = [known[name] for name in only] if only else [task for task in found if not task.opt_in]
+    return tuple(sorted(chosen, key=lambda task: task.name))
+
+
+def _tasks_in(package: str) -> list[Task]:
+    path = importlib.import_module(package).__path__
+    modules = (importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(path) if found.ispkg)
+    return [task for module in modules if isinstance(task := getattr(module, "TASK", None), Task)]
+
+
+def _refuse_duplicates(what: str, values: list[str]) -> None:
+    if twice := sorted({value for value in values if values.count(value) > 1}):
+        raise ValueError(f"two tasks have the same {what}: {', '.join(twice)}")

@@ -1,0 +1,129 @@
+"""What is measured: every metric's name, labels and buckets, defined once, and the helpers that record them.
+
+The contract is the names below; where the numbers go is a `Meter`: prometheus_client in one process, Ray's own
+metrics in a Ray replica (which Ray scrapes; prometheus_client counters there it would not). Base units, seconds.
+Labels are bounded: no user text, no client-given names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from services.core.errors import Code
+
+LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class MetricKind(StrEnum):
+    """How values of a metric add up."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric family."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+
+_MODEL = ("task", "model")
+
+REQUEST_SECONDS = Metric(
+    "chorale_request_seconds",
+    MetricKind.HISTOGRAM,
+    "Time from decoded request to answer; counts requests by outcome.",
+    ("task", "model", "protocol", "outcome"),
+    LATENCY_BUCKETS,
+)
+INFLIGHT = Metric("chorale_inflight", MetricKind.GAUGE, "Requests being answered.", ("task", "protocol"))
+QUEUE_SECONDS = Metric(
+    "chorale_queue_seconds", MetricKind.HISTOGRAM, "Time an item waited for a lane.", _MODEL, LATENCY_BUCKETS
+)
+BATCH_SIZE = Metric(
+    "chorale_batch_size", MetricKind.HISTOGRAM, "Items in one engine run.", _MODEL, (1, 2, 4, 8, 16, 32, 64, 128)
+)
+BATCH_COST = Metric(
+    "chorale_batch_cost",
+    MetricKind.HISTOGRAM,
+    "Cost of one engine run: tokens, audio seconds or characters, by task.",
+    _MODEL,
+    (8, 32, 128, 512, 2048, 8192, 32768),
+)
+BATCH_FILL = Metric(
+    "chorale_batch_fill_ratio",
+    MetricKind.HISTOGRAM,
+    "Share of a padded batch that is real work.",
+    _MODEL,
+    (0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+)
+QUEUE_DEPTH = Metric("chorale_queue_depth", MetricKind.GAUGE, "Items waiting for a lane.", ("task",))
+TOKENS = Metric("chorale_tokens_total", MetricKind.COUNTER, "Model tokens computed.", (*_MODEL, "kind"))
+MODEL_LOAD_SECONDS = Metric("chorale_model_load_seconds", MetricKind.GAUGE, "Time it took to load a model.", _MODEL)
+
+METRICS = (
+    REQUEST_SECONDS,
+    INFLIGHT,
+    QUEUE_SECONDS,
+    BATCH_SIZE,
+    BATCH_COST,
+    BATCH_FILL,
+    QUEUE_DEPTH,
+    TOKENS,
+    MODEL_LOAD_SECONDS,
+)
+
+OUTCOMES = {
+    Code.INVALID_ARGUMENT: "invalid",
+    Code.UNAUTHENTICATED: "rejected",
+    Code.PERMISSION_DENIED: "rejected",
+    Code.NOT_FOUND: "invalid",
+    Code.DEADLINE_EXCEEDED: "deadline",
+    Code.CONFLICT: "invalid",
+    Code.TOO_LARGE: "invalid",
+    Code.UNSUPPORTED_MEDIA: "invalid",
+    Code.OVERLOADED: "rejected",
+    Code.CANCELLED: "cancelled",
+    Code.INTERNAL: "internal",
+    Code.UNAVAILABLE: "backend",
+}
+
+
+class Meter(Protocol):
+    """Where numbers go. Called from the event loop and from lane threads."""
+
+    def record(self, metric: Metric, value: float, *labels: str) -> None:
+        """Observe (histogram), add (counter) or set (gauge)."""
+
+    def exposition(self) -> bytes:
+        """What ``/metrics`` answers, in the Prometheus text format."""
+
+
+class BatchKey(NamedTuple):
+    """Items with the same key may share an engine run."""
+
+    task: str
+    model: str
+    verb: str
+
+
+class BatchTelemetry:
+    """Records what the batcher reports; called on lane threads."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def ran(self, key: BatchKey, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+        """An engine run ended: how long each of its items had waited, and what the run cost."""
+        for seconds in waits:
+            self._meter.record(QUEUE_SECONDS, seconds, key.task, key.model)
+        self._meter.record(BATCH_SIZE, len(waits), key.task, key.model)
+        self._meter.record(BATCH_COST, cost, key.task, key.model)
+        self._meter.record(BATCH_FILL, cost / padded_cost if padded_cost else 1.0, key.task, key.model)

@@ -1,0 +1,112 @@
+"""What a server says about itself: tasks, models and the OpenAPI document, all from Task records and the catalog."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from services.core.catalog import Catalog
+from services.core.schema import Request
+from services.core.task import Method, Task
+
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code", "request_id"],
+            "properties": {
+                "message": {"type": "string", "description": "One sentence saying what to do."},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The field at fault."},
+                "code": {"type": "string"},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+
+_HEADERS = [
+    ("x-request-id", "string", "Echoed; made when absent."),
+    ("x-request-timeout", "number", "Seconds the answer may take."),
+    ("x-request-priority", "string", "`high`, `normal` or `low`: who goes first when work waits."),
+]
+
+
+def tasks(tasks: Sequence[Task], catalog: Catalog) -> dict[str, Any]:
+    """Body of ``GET /v1/tasks``."""
+    return {"tasks": [_task(task, catalog) for task in tasks]}
+
+
+def models(catalog: Catalog) -> dict[str, Any]:
+    """Body of ``GET /v1/models``, in OpenAI's shape."""
+    data = [
+        {"id": spec.id, "object": "model", "created": 0, "owned_by": "chorale", "task": spec.task} for spec in catalog.specs
+    ]
+    return {"object": "list", "data": data}
+
+
+def openapi(tasks: Sequence[Task], version: str) -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    methods = [(task, method) for task in tasks for method in task.methods]
+    records = [(m.request, "validation") for _, m in methods] + [(m.response, "serialization") for _, m in methods]
+    _, definitions = models_json_schema(records, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas = {**definitions.get("$defs", {}), "Error": _ERROR_SCHEMA}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Chorale", "version": version},
+        "paths": {method.route: {"post": _operation(task, method)} for task, method in methods},
+        "components": {"schemas": schemas},
+    }
+
+
+def example_body(request: Request) -> dict[str, Any]:
+    """An example as a client would send it: only what it sets."""
+    body = request.model_dump(mode="json", exclude_unset=True)
+    # One text is written as a string, as people write it.
+    return {name: value[0] if name == "text" and len(value) == 1 else value for name, value in body.items()}
+
+
+def _task(task: Task, catalog: Catalog) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "methods": [
+            {
+                "verb": method.verb,
+                "kind": method.kind,
+                "route": method.route,
+                "rpc": task.rpc(method),
+                "request_schema": method.request.model_json_schema(),
+                "response_schema": method.response.model_json_schema(mode="serialization"),
+            }
+            for method in task.methods
+        ],
+        "examples": [example_body(example) for example in task.examples],
+        "models": [spec.id for spec in catalog.of(task.name)],
+    }
+
+
+def _operation(task: Task, method: Method) -> dict[str, Any]:
+    examples = {
+        f"example-{number}": {"value": example_body(example)}
+        for number, example in enumerate(task.examples, 1)
+        if isinstance(example, method.request)
+    }
+    request = {"schema": {"$ref": f"#/components/schemas/{method.request.__name__}"}, "examples": examples}
+    answer = {"schema": {"$ref": f"#/components/schemas/{method.response.__name__}"}}
+    error = {"schema": {"$ref": "#/components/schemas/Error"}}
+    return {
+        "tags": [task.name],
+        "operationId": method.verb,
+        "summary": (method.request.__doc__ or "").strip(),
+        "parameters": [
+            {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": kind}}
+            for name, kind, text in _HEADERS
+        ],
+        "requestBody": {"required": True, "content": {"application/json": request}},
+        "responses": {
+            "200": {"description": (method.response.__doc__ or "").strip(), "content": {"application/json": answer}},
+            "default": {"description": "An error.", "content": {"application/json": error}},
+        },
+    }

@@ -1,0 +1,121 @@
+"""One method of one task, as every edge calls it: context, deadline, metrics, and the last word on errors.
+
+What REST and gRPC share, so that neither has its own copy. Knows no protocol: an edge hands over the caller's
+headers (REST) or metadata (gRPC), and a function that decodes the request.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+
+from services.core.context import CallContext, Priority, new_request_id
+from services.core.errors import Code, ServingError
+from services.core.inference import Backend
+from services.core.schema import Request, Response
+from services.core.settings import Settings
+from services.core.task import Method, Task
+from services.core.telemetry import INFLIGHT, OUTCOMES, REQUEST_SECONDS, Meter
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "x-request-id"
+TIMEOUT = "x-request-timeout"
+PRIORITY = "x-request-priority"
+
+_LONGEST_ID = 128
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The caller's id if it is fit to be logged and echoed, else a new one."""
+    given = headers.get(REQUEST_ID, "")
+    fit = 0 < len(given) <= _LONGEST_ID and given.isascii() and given.isprintable()
+    return given if fit else new_request_id()
+
+
+class Endpoint:
+    """Calls the backend for one method and protocol."""
+
+    def __init__(self, task: Task, method: Method, protocol: str, backend: Backend, meter: Meter, settings: Settings):
+        self.task = task
+        self.method = method
+        self.protocol = protocol
+        self._backend = backend
+        self._meter = meter
+        self._settings = settings
+        self._inflight = 0
+
+    async def __call__(
+        self, identity: str, headers: Mapping[str, str], decode: Callable[[], Request], remaining: float | None = None
+    ) -> Response:
+        """Answer one call.
+
+        Args:
+            identity: the request id.
+            headers: lower-case names; timeout and priority are read from them.
+            decode: makes the request, or raises ServingError.
+            remaining: seconds the protocol itself gives (a gRPC deadline).
+
+        Raises:
+            ServingError: and nothing else; what is not one is logged and becomes INTERNAL with the id only.
+        """
+        started = time.monotonic()
+        outcome, model = "ok", ""
+        self._count(+1)
+        try:
+            context = self._context(identity, headers, started, remaining)
+            response = await self._backend.infer(self.task, self.method, decode(), context)
+            model = response.model
+            return response
+        except ServingError as error:
+            outcome = OUTCOMES[error.code]
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except Exception as error:  # the boundary to the caller: nobody sees a stack trace, and none is lost
+            outcome = "internal"
+            log.exception("request %s to %s failed", identity, self.task.rpc(self.method))
+            raise ServingError(Code.INTERNAL, f"Internal error; quote request id {identity} to the operator.") from error
+        finally:
+            self._count(-1)
+            seconds = time.monotonic() - started
+            self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, self.protocol, outcome)
+
+    def _count(self, change: int) -> None:
+        self._inflight += change
+        self._meter.record(INFLIGHT, self._inflight, self.task.name, self.protocol)
+
+    def _context(
+        self, identity: str, headers: Mapping[str, str], started: float, remaining: float | None
+    ) -> CallContext:
+        timeout = self._settings.default_timeout if remaining is None else remaining
+        if given := headers.get(TIMEOUT):
+            timeout = min(timeout, _seconds(given)) if remaining is not None else _seconds(given)
+        deadline = started + min(timeout, self._settings.max_timeout)
+        if deadline <= started:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline had passed when the request arrived.")
+        priority = _priority(given) if (given := headers.get(PRIORITY)) else Priority.NORMAL
+        return CallContext(identity, self.protocol, deadline, priority)
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"{TIMEOUT}: give seconds, such as 2.5; {value[:40]!r} is not.", TIMEOUT
+        )
+    return seconds
+
+
+def _priority(value: str) -> Priority:
+    try:
+        return Priority[value.upper()]
+    except KeyError:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"{PRIORITY}: give high, normal or low; {value[:40]!r} is neither.", PRIORITY
+        ) from None

@@ -1,0 +1,135 @@
+"""gRPC from Task records: one service per task, plus health and reflection.
+
+Handlers take raw bytes and decode themselves: grpcio would report a malformed message as INTERNAL. Decodes, calls,
+encodes; how long a call may take and what is counted is in `Endpoint`.
+"""
+
+import importlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.message import Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from services.core.errors import ServingError
+from services.core.inference import Backend
+from services.core.settings import Settings
+from services.core.task import Kind, Method, Task
+from services.core.telemetry import Meter
+from services.edges import protobuf
+from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
+from services.edges.status import WIRE, retry_after, too_large
+
+Unary = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+
+_REFLECTION = "ServerReflection"
+
+
+@dataclass(frozen=True)
+class GrpcServer:
+    """A server not yet started, and the health it reports."""
+
+    server: grpc.aio.Server
+    health: health.aio.HealthServicer
+    services: tuple[str, ...]
+
+    async def set_serving(self, serving: bool) -> None:
+        """Report SERVING or NOT_SERVING for the whole server and each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self.services):
+            await self.health.set(name, status)
+
+
+def build_grpc_server(
+    tasks: Sequence[Task],
+    backend: Backend,
+    meter: Meter,
+    settings: Settings,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+) -> GrpcServer:
+    """The gRPC server of these tasks on ``settings.host:grpc_port``, with TLS when a certificate is set.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+    # grpcio refuses over-long messages with a bare status. Twice the limit is let through, so that what is only
+    # somewhat too long gets the same error as on REST.
+    options = [("grpc.max_receive_message_length", 2 * settings.max_request_bytes), ("grpc.so_reuseport", 0)]
+    server = grpc.aio.server(interceptors=list(interceptors), options=options)
+    for task in tasks:
+        handlers = {
+            method.verb: grpc.unary_unary_rpc_method_handler(
+                _unary(Endpoint(task, method, "grpc", backend, meter, settings), settings.max_request_bytes)
+            )
+            for method in task.methods
+            if method.kind is Kind.UNARY
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(task.service, handlers),))
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    services = tuple(task.service for task in tasks)
+    _add_reflection(server, (*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
+    _listen(server, settings)
+    return GrpcServer(server, servicer, services)
+
+
+def message_class(task: Task, record: type) -> type[Message]:
+    """The generated class of a record: the message of the same name in the task's package."""
+    module = importlib.import_module(task.protobuf)
+    found: type[Message] = getattr(module, record.__name__)
+    return found
+
+
+def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
+    method: Method = endpoint.method
+    request_class = message_class(endpoint.task, method.request)
+    response_class = message_class(endpoint.task, method.response)
+
+    async def handle(data: bytes, call: grpc.aio.ServicerContext) -> bytes:
+        headers = {key: value for key, value in call.invocation_metadata() or () if isinstance(value, str)}
+        identity = request_id(headers)
+        try:
+            if len(data) > max_bytes:
+                raise too_large(max_bytes)
+            decode = lambda: protobuf.decode(data, request_class, method.request)  # noqa: E731
+            response = await endpoint(identity, headers, decode, call.time_remaining())
+        except ServingError as error:
+            await _abort(call, error, identity)
+        call.set_trailing_metadata(((REQUEST_ID, identity),))
+        return protobuf.encode(response, response_class)
+
+    return handle
+
+
+async def _abort(call: grpc.aio.ServicerContext, error: ServingError, identity: str) -> None:
+    trailers = [("x-chorale-code", str(error.code)), (REQUEST_ID, identity)]
+    if error.param is not None:
+        trailers.append(("x-chorale-param", error.param))
+    if (seconds := retry_after(error)) is not None:
+        trailers.append(("retry-after", seconds))
+    await call.abort(WIRE[error.code].grpc, error.message, tuple(trailers))
+
+
+def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+    reflection.enable_server_reflection(services, server)
+    # grpcio ships v1alpha only. v1 has the same messages field for field, so the same servicer answers both names.
+    handler = grpc.stream_stream_rpc_method_handler(
+        reflection.ReflectionServicer(services).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": handler}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"grpc.reflection.v1.{_REFLECTION}", methods),))
+
+
+def _listen(server: grpc.aio.Server, settings: Settings) -> None:
+    address = f"{settings.host}:{settings.grpc_port}"
+    if settings.tls_certificate and settings.tls_key:
+        client_ca = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
+        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+        server.add_secure_port(address, credentials)
+    else:
+        server.add_insecure_port(address)

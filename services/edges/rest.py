@@ -1,0 +1,157 @@
+"""REST from Task records: one POST route per method, and the pages every server has.
+
+Decodes, calls, encodes. The answer is serialised straight from the record: no second validation, no dictionary.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+
+from services import __version__
+from services.core.catalog import Catalog
+from services.core.errors import Code, ServingError, invalid
+from services.core.inference import Backend
+from services.core.schema import Request
+from services.core.settings import Settings
+from services.core.task import Kind, Method, Task
+from services.core.telemetry import Meter
+from services.edges import announce
+from services.edges.disconnect import cancelled_on_disconnect
+from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
+from services.edges.status import WIRE, retry_after, too_large
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+def build_rest_app(
+    tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter, settings: Settings
+) -> FastAPI:
+    """The REST application of these tasks."""
+    app = FastAPI(title="Chorale", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    for task in tasks:
+        for method in task.methods:
+            if method.kind is Kind.UNARY:
+                endpoint = Endpoint(task, method, "rest", backend, meter, settings)
+                app.router.add_route(method.route, _unary(endpoint, settings.max_request_bytes), methods=["POST"])
+    _add_pages(app, tasks, backend, catalog, meter)
+    app.add_exception_handler(HTTPException, _unmatched)
+    return app
+
+
+def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
+    record = endpoint.method.request
+
+    async def handle(request: HttpRequest) -> HttpResponse:
+        headers = request.headers
+        identity = request_id(headers)
+        try:
+            _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
+            body = await _read(request, max_bytes)
+            async with cancelled_on_disconnect(request.receive):
+                response = await endpoint(identity, headers, lambda: _decode(body, record))
+        except ServingError as error:
+            return error_response(error, identity)
+        content = response.__pydantic_serializer__.to_json(response, exclude_none=True)
+        return HttpResponse(content, media_type="application/json", headers={REQUEST_ID: identity})
+
+    return handle
+
+
+def _require_json(content_type: str, encoding: str) -> None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("", "application/json") or encoding not in ("", "identity"):
+        raise ServingError(
+            Code.UNSUPPORTED_MEDIA, "Send the body as plain JSON with the header 'Content-Type: application/json'."
+        )
+
+
+async def _read(request: HttpRequest, limit: int) -> bytes:
+    """The body, read no further than ``limit`` bytes."""
+    length = request.headers.get("content-length", "0")
+    if length.isdecimal() and int(length) > limit:
+        raise too_large(limit)
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _decode(body: bytes, record: type[Request]) -> Request:
+    try:
+        return record.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def error_response(error: ServingError, identity: str) -> HttpResponse:
+    """The native error body with its status."""
+    wire = WIRE[error.code]
+    headers = {REQUEST_ID: identity}
+    if (seconds := retry_after(error)) is not None:
+        headers["retry-after"] = seconds
+    body = {
+        "message": error.message,
+        "type": wire.type,
+        "param": error.param,
+        "code": str(error.code),
+        "request_id": identity,
+    }
+    return _json({"error": body}, wire.http, headers)
+
+
+async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Unknown routes and wrong verbs, in the native shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = Code.NOT_FOUND if status == 404 else Code.INVALID_ARGUMENT
+    message = f"No route {request.method} {request.url.path}; GET /v1/tasks lists what there is."
+    response = error_response(ServingError(code, message), request_id(request.headers))
+    response.status_code = status
+    return response
+
+
+def _add_pages(app: FastAPI, tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter) -> None:
+    listing = _json(announce.tasks(tasks, catalog))
+    models = _json(announce.models(catalog))
+    schema = _json(announce.openapi(tasks, __version__))
+
+    async def healthz(_: HttpRequest) -> HttpResponse:
+        return _json({"status": "ok"})
+
+    async def readyz(_: HttpRequest) -> HttpResponse:
+        ready = dict(await backend.ready())
+        return _json({"ready": all(ready.values()), "tasks": ready}, 200 if all(ready.values()) else 503)
+
+    async def metrics(_: HttpRequest) -> HttpResponse:
+        return HttpResponse(meter.exposition(), media_type="text/plain; version=0.0.4")
+
+    pages: dict[str, Handler] = {
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/metrics": metrics,
+        "/v1/tasks": _constant(listing),
+        "/v1/models": _constant(models),
+        "/openapi.json": _constant(schema),
+    }
+    for path, page in pages.items():
+        app.router.add_route(path, page, methods=["GET"])
+
+
+def _constant(response: HttpResponse) -> Handler:
+    async def page(_: HttpRequest) -> HttpResponse:
+        return response
+
+    return page
+
+
+def _json(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
+    body = json.dumps(content, ensure_ascii=False).encode()
+    return HttpResponse(body, status, headers, media_type="application/json")

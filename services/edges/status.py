@@ -1,0 +1,44 @@
+"""How a Code looks on the wire: one table for HTTP, one for gRPC, and the type word of the error body."""
+
+import math
+from typing import NamedTuple
+
+import grpc
+
+from services.core.errors import Code, ServingError
+
+
+class Wire(NamedTuple):
+    """One code on both protocols."""
+
+    http: int
+    grpc: grpc.StatusCode
+    type: str
+
+
+_STATUS = grpc.StatusCode
+
+WIRE: dict[Code, Wire] = {
+    Code.INVALID_ARGUMENT: Wire(400, _STATUS.INVALID_ARGUMENT, "invalid_request_error"),
+    Code.UNAUTHENTICATED: Wire(401, _STATUS.UNAUTHENTICATED, "authentication_error"),
+    Code.PERMISSION_DENIED: Wire(403, _STATUS.PERMISSION_DENIED, "permission_error"),
+    Code.NOT_FOUND: Wire(404, _STATUS.NOT_FOUND, "not_found_error"),
+    Code.DEADLINE_EXCEEDED: Wire(408, _STATUS.DEADLINE_EXCEEDED, "timeout_error"),
+    Code.CONFLICT: Wire(409, _STATUS.ABORTED, "conflict_error"),
+    Code.TOO_LARGE: Wire(413, _STATUS.RESOURCE_EXHAUSTED, "invalid_request_error"),
+    Code.UNSUPPORTED_MEDIA: Wire(415, _STATUS.INVALID_ARGUMENT, "invalid_request_error"),
+    Code.OVERLOADED: Wire(429, _STATUS.RESOURCE_EXHAUSTED, "overloaded_error"),
+    Code.CANCELLED: Wire(499, _STATUS.CANCELLED, "cancelled_error"),
+    Code.INTERNAL: Wire(500, _STATUS.INTERNAL, "server_error"),
+    Code.UNAVAILABLE: Wire(503, _STATUS.UNAVAILABLE, "server_error"),
+}
+
+
+def retry_after(error: ServingError) -> str | None:
+    """The retry hint as both protocols send it: whole seconds, at least one."""
+    return None if error.retry_after is None else str(max(1, math.ceil(error.retry_after)))
+
+
+def too_large(limit: int) -> ServingError:
+    """A request body or message past ``limit`` bytes."""
+    return ServingError(Code.TOO_LARGE, f"The request is over {limit} bytes; send fewer or shorter texts at a time.")

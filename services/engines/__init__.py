@@ -1,0 +1,25 @@
+"""Engines by name, imported on first use: a process that serves ONNX never imports torch."""
+
+from typing import Any
+
+from services.core import imports
+
+ENGINES = {
+    "onnx": "services.engines.onnx:OnnxEncoder",
+    "echo": "services.engines.echo:EchoEngine",
+    "fake": "services.engines.fake:FakeEncoder",
+}
+
+TEST_ENGINES = frozenset({"fake"})
+"""Refused by ``chorale serve`` and ``chorale bench``."""
+
+
+def engine_class(name: str) -> Any:
+    """The engine's class.
+
+    Raises:
+        ValueError: no engine has this name; lists those that do.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+    return imports.load(ENGINES[name])

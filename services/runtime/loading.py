@@ -1,0 +1,91 @@
+"""From settings to loaded models: artefacts checked (and built when they must be), engines opened, pipelines made.
+
+Building needs torch, serving does not. So building happens in a process of its own, and a server never imports it.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from models.store import ArtefactStore
+from services.core import imports
+from services.core.batching import Batcher
+from services.core.catalog import Catalog, ModelSpec, read_catalog
+from services.core.engine import EngineOptions
+from services.core.inference import InferenceService, Loaded, Pipeline
+from services.core.schema import Request
+from services.core.settings import Settings
+from services.core.task import Task, discover
+from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
+from services.engines import TEST_ENGINES, engine_class
+
+
+class BuildError(Exception):
+    """Artefacts could not be built; the build's own message went to the terminal."""
+
+
+def read_world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
+    """The tasks to serve and their models.
+
+    Raises:
+        ValueError: unknown tasks, an invalid catalog, or an engine that is for tests only.
+    """
+    tasks = discover(settings.task_packages, settings.tasks)
+    catalog = read_catalog(settings.catalog, [task.name for task in tasks])
+    for spec in catalog.specs:
+        if spec.engine in TEST_ENGINES:
+            raise ValueError(f"{spec.id}: engine {spec.engine!r} is for tests; its answers mean nothing")
+    return tasks, catalog
+
+
+def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
+    """Make sure every artefact is there and sound, building in a child process whatever is not.
+
+    Raises:
+        BuildError: the build failed.
+    """
+    store = ArtefactStore(settings.home)
+    if all(not spec.architecture or store.fault(spec) is None for spec in specs):
+        return
+    command = [sys.executable, "-m", "services.runtime.cli", "models", "build"]
+    if subprocess.run(command, env={**os.environ, **environment(settings)}, check=False).returncode:
+        raise BuildError("models could not be built; the reason is above. To see it again: chorale models build")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, for a child process."""
+    chosen = {
+        "home": settings.home,
+        "tasks": ",".join(settings.tasks),
+        "task_packages": ",".join(settings.task_packages),
+        "catalog": ",".join(map(str, settings.catalog)),
+    }
+    return {f"CHORALE_{name.upper()}": str(value) for name, value in chosen.items()}
+
+
+def load_service(tasks: Sequence[Task], catalog: Catalog, settings: Settings, meter: Meter) -> InferenceService:
+    """All models of these tasks, loaded and ready. Call inside the event loop that will serve them."""
+    loaded = [model for task in tasks for model in _load_task(task, catalog, settings, meter)]
+    lanes = max((model.spec.batch.lanes for model in loaded), default=0) or settings.cpus
+    return InferenceService(catalog, loaded, Batcher(lanes, BatchTelemetry(meter)), meter)
+
+
+def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -> Iterator[Loaded]:
+    store = ArtefactStore(settings.home)
+    for spec in catalog.of(task.name):
+        started = time.monotonic()
+        engine = engine_class(spec.engine).load(store.folder(spec), EngineOptions())
+        for method in task.methods:
+            pipeline = imports.load(method.pipeline).load(spec, store.folder(spec), engine)
+            _warm_up([example for example in task.examples if isinstance(example, method.request)], pipeline)
+            yield Loaded(spec, method.verb, pipeline)
+        meter.record(MODEL_LOAD_SECONDS, time.monotonic() - started, task.name, spec.id)
+
+
+def _warm_up(examples: Sequence[Request], pipeline: Pipeline) -> None:
+    """Answer the task's examples once, so that the first caller does not pay for what engines do lazily."""
+    for example in examples:
+        items = pipeline.prepare(example)
+        pipeline.finish(example, items, pipeline.run([item.payload for item in items]))

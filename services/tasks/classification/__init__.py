@@ -1,0 +1,22 @@
+"""Text classification: the labels a text deserves, with calibrated probabilities."""
+
+from services.core.task import Method, Task
+from services.tasks.classification.schema import ClassifyRequest, ClassifyResponse
+
+TASK = Task(
+    name="classification",
+    methods=(
+        Method(
+            verb="Classify",
+            request=ClassifyRequest,
+            response=ClassifyResponse,
+            pipeline="services.tasks.classification.pipeline:ClassifyPipeline",
+        ),
+    ),
+    examples=(
+        ClassifyRequest(text=("I have never been happier with a purchase.",)),
+        ClassifyRequest(text=("The delivery was late and the box was broken.", "Not bad at all!"), top_k=1),
+    ),
+    grpc_port=9001,
+    evaluation="services.tasks.classification.evaluation:evaluate",
+)

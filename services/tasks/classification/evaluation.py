@@ -1,0 +1,90 @@
+"""Scores a classification model on labelled texts: accuracy, macro F1, and expected calibration error.
+
+ECE: Guo et al. 2017, "On Calibration of Modern Neural Networks", 15 equal bins of the top label's probability.
+"""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.core.evaluation import Evaluation
+from services.core.inference import Pipeline
+from services.tasks.classification.schema import Classification, ClassifyRequest, ClassifyResponse
+
+_BINS = 15
+_CHUNK = 4
+
+
+def evaluate(pipeline: Pipeline, data: Path) -> Evaluation:
+    """Score ``pipeline`` on a file of examples (see `read_examples`); texts past the model's limit are cut."""
+    examples = sorted(read_examples(data), key=lambda example: len(example[0]))  # alike lengths pad little
+    results: list[Classification] = []
+    for start in range(0, len(examples), _CHUNK):
+        results += _classify(pipeline, [text for text, _ in examples[start : start + _CHUNK]])
+    names = sorted(score.label for score in results[0].labels)
+    gold = [_label(label, names) for _, label in examples]
+    return _score(gold, [result.labels[0].label for result in results], [result.labels[0].score for result in results])
+
+
+def read_examples(file: Path) -> list[tuple[str, str]]:
+    """``(text, label)`` pairs of a ``text<TAB>label`` file or of JSON lines with ``text`` and ``label``; may be gzipped.
+
+    A label is a name, or an index into the model's labels in alphabetical order.
+
+    Raises:
+        ValueError: a line has no text or label; names the line.
+    """
+    opener = gzip.open if file.suffix == ".gz" else open
+    with opener(file, "rt", encoding="utf-8", newline="") as stream:
+        rows = map(json.loads, stream) if ".jsonl" in file.name else csv.reader(stream, "excel-tab", quoting=csv.QUOTE_NONE)
+        return list(_pairs(rows, file))
+
+
+def _pairs(rows: Iterator[dict[str, str | int] | list[str]], file: Path) -> Iterator[tuple[str, str]]:
+    for number, row in enumerate(rows, 1):
+        try:
+            text, label = (row["text"], row["label"]) if isinstance(row, dict) else (row[0], row[1])
+        except (KeyError, IndexError):
+            raise ValueError(f"{file}, line {number}: expected a text and a label") from None
+        yield str(text), str(label)
+
+
+def _classify(pipeline: Pipeline, texts: Sequence[str]) -> tuple[Classification, ...]:
+    request = ClassifyRequest(text=tuple(texts), truncate=True)
+    items = pipeline.prepare(request)
+    response = pipeline.finish(request, items, pipeline.run([item.payload for item in items]))
+    assert isinstance(response, ClassifyResponse)
+    return response.results
+
+
+def _label(label: str, names: Sequence[str]) -> str:
+    return names[int(label)] if label.isdecimal() and label not in names else label
+
+
+def _score(gold: Sequence[str], answers: Sequence[str], confidences: Sequence[float]) -> Evaluation:
+    right = np.array([expected == answer for expected, answer in zip(gold, answers, strict=True)])
+    metrics = {
+        "accuracy": float(right.mean()),
+        "macro_f1": float(np.mean([_f1(gold, answers, label) for label in sorted(set(gold))])),
+        "ece": calibration_error(right, np.array(confidences)),
+        "examples": float(len(gold)),
+    }
+    return Evaluation("accuracy", metrics, answers)
+
+
+def _f1(gold: Sequence[str], answers: Sequence[str], label: str) -> float:
+    both = sum(expected == answer == label for expected, answer in zip(gold, answers, strict=True))
+    named = sum(expected == label for expected in gold) + sum(answer == label for answer in answers)
+    return 2 * both / named if named else 0.0
+
+
+def calibration_error(right: NDArray[np.bool_], confidences: NDArray[np.float64]) -> float:
+    """Mean distance between confidence and accuracy over bins of confidence, weighted by their examples."""
+    bins = np.minimum((confidences * _BINS).astype(int), _BINS - 1)
+    gaps = [abs(right[bins == b].mean() - confidences[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    return float(sum(gaps))

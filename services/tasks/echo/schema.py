@@ -1,0 +1,21 @@
+"""Request and answer of echo; fields are those of ``chorale.echo.v1``."""
+
+from pydantic import Field
+
+from services.core.schema import Record, Response, TextRequest
+
+
+class EchoRequest(TextRequest):
+    """Texts to send back."""
+
+
+class EchoResult(Record):
+    """One text."""
+
+    text: str = Field(description="The text that was sent.")
+
+
+class EchoResponse(Response):
+    """One result per text, in order."""
+
+    results: tuple[EchoResult, ...] = Field(description="One per text of the request, in its order.")
