@@ -52,8 +52,8 @@ def verify(task: Task, spec: ModelSpec, reference: Path, candidate: Path, exampl
     if spec.gate is None or task.evaluation is None:
         raise GateError(f"{spec.id}: the catalog sets no gate, so nothing can vouch for {spec.precision}; add one")
     examples = examples or RECIPES / spec.gate.examples
-    before, reference_seconds = _evaluate(task, spec, reference, examples)
-    after, seconds = _evaluate(task, spec, candidate, examples)
+    before, reference_seconds = run_evaluation(task, spec, reference, examples)
+    after, seconds = run_evaluation(task, spec, candidate, examples)
     same = sum(a == b for a, b in zip(before.answers, after.answers, strict=True))
     report = Report(
         examples=examples.name,
@@ -84,7 +84,7 @@ def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:
         )
 
 
-def _evaluate(task: Task, spec: ModelSpec, artefact: Path, examples: Path) -> tuple[Evaluation, float]:
+def run_evaluation(task: Task, spec: ModelSpec, artefact: Path, examples: Path) -> tuple[Evaluation, float]:
     engine = engine_class(spec.engine).load(artefact, EngineOptions())
     pipeline = imports.load(task.methods[0].pipeline).load(spec, artefact, engine)
     evaluate: Evaluate = imports.load(task.evaluation or "")

@@ -1,9 +1,9 @@
 """What is known of a call besides its request: id, deadline, priority and protocol."""
 
+import random
 import time
 from dataclasses import dataclass
 from enum import IntEnum
-from uuid import uuid4
 
 
 class Priority(IntEnum):
@@ -37,5 +37,5 @@ class CallContext:
 
 
 def new_request_id() -> str:
-    """A fresh id for a call whose client gave none."""
-    return uuid4().hex
+    """A fresh id for a call whose client gave none. Unique, not secret: uuid4 asks the kernel and costs ten times more."""
+    return f"{random.getrandbits(128):032x}"

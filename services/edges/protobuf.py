@@ -42,6 +42,11 @@ def encode(record: Record, message_class: type[Message]) -> bytes:
     return message_class(**record.model_dump(exclude_none=True)).SerializeToString()
 
 
+def json_body(record: Record) -> dict[str, Any]:
+    """A record as protobuf's own JSON, which tools like grpcurl take: a list stays a list."""
+    return record.model_dump(mode="json", exclude_unset=True)
+
+
 def _plain(message: Message) -> dict[str, Any]:
     """Set fields by name; repeated ones as tuples even when empty, since protobuf cannot tell absent from empty."""
     plain: dict[str, Any] = {field.name: () for field in message.DESCRIPTOR.fields if field.is_repeated}

@@ -70,6 +70,8 @@ async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         port=settings.rest_port,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
+        server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     rest_server = _Server(config)

@@ -1,0 +1,52 @@
+# `make help` lists the targets. Everything happens in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# Where pip should look for a CPU build of torch, for example: make serve TORCH_ARGS="--index-url <an index of CPU wheels>".
+TORCH_ARGS ?=
+TORCH   = torch==2.13.0
+CONSTRAINTS = deploy/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check fix proto bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Create .venv and install everything, pinned
+
+# torch first and alone: later requirements then find it installed, and pip never fetches a GPU build in its place.
+$(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Chorale needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing torch, then the rest: a few minutes, once."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_ARGS) $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[dev]'
+	touch $@
+
+serve: setup ## Serve the bundled models on a local Ray cluster (Ctrl-C stops)
+	$(BIN)/chorale serve
+
+test: setup check ## The whole suite, a local Ray cluster included, and `make check`
+	$(BIN)/pytest
+
+check: setup ## Lint, types, import layers, protos and generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+
+fix: setup ## Repair what can be repaired: format, imports, generated code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python proto/generate.py
+
+proto: setup ## Generate services/pb from proto/
+	$(BIN)/python proto/generate.py
+
+bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
+	$(BIN)/chorale bench
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,44 @@
+"""What a server prints once it is ready: addresses, and calls that work when pasted."""
+
+import json
+import shlex
+from collections.abc import Sequence
+
+from services.core.schema import Request
+from services.core.settings import Settings
+from services.core.task import Method, Task
+from services.edges.announce import example_body
+from services.edges.protobuf import json_body
+
+
+def addresses(settings: Settings, lanes: Sequence[Task] = ()) -> list[str]:
+    """One line per address; ``lanes`` are tasks with a REST lane of their own."""
+    base = f"http://{settings.host}:{settings.rest_port}"
+    own = [f"{base}/{task.name}/v1/…" for task in lanes]
+    security = "TLS" if settings.tls_certificate else "plaintext"
+    return [
+        f"REST  {base}",
+        *(f"REST  {lane}  ({task.name} alone: no hop)" for task, lane in zip(lanes, own, strict=True)),
+        f"gRPC  {settings.host}:{settings.grpc_port}  ({security}; health and reflection on)",
+    ]
+
+
+def first_example(tasks: Sequence[Task]) -> tuple[Task, Method, Request]:
+    """The first task's first example, and the method that takes it."""
+    task = tasks[0]
+    example = task.examples[0]
+    return task, next(method for method in task.methods if isinstance(example, method.request)), example
+
+
+def curl(method: Method, example: Request, settings: Settings) -> str:
+    """The REST call."""
+    body = shlex.quote(json.dumps(example_body(example), ensure_ascii=False))
+    url = f"http://{settings.host}:{settings.rest_port}{method.route}"
+    return f"curl -s {url} -H 'Content-Type: application/json' -d {body}"
+
+
+def grpcurl(task: Task, method: Method, example: Request, settings: Settings) -> str:
+    """The gRPC call; reflection spares the client the proto files."""
+    body = shlex.quote(json.dumps(json_body(example), ensure_ascii=False))
+    security = f"-cacert {settings.tls_certificate}" if settings.tls_certificate else "-plaintext"
+    return f"grpcurl {security} -d {body} {settings.host}:{settings.grpc_port} {task.rpc(method)[1:]}"
