@@ -82,7 +82,9 @@ def stale(fresh: Path) -> list[str]:
     """Generated files in ``services/pb`` that differ from freshly generated ones."""
 
     def files(root: Path) -> set[Path]:
-        return {path.relative_to(root) for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        return {
+            path.relative_to(root) for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        }
 
     both = files(fresh) | files(TARGET)
     same, _, _ = filecmp.cmpfiles(fresh, TARGET, [str(path) for path in both], shallow=False)
@@ -93,7 +95,10 @@ def main() -> None:
     """Generate, or check what is committed."""
     if "--check" in sys.argv:
         with tempfile.TemporaryDirectory() as fresh:
-            problems = [*lint(generate(Path(fresh))), *(f"services/pb/{name}: out of date" for name in stale(Path(fresh)))]
+            problems = [
+                *lint(generate(Path(fresh))),
+                *(f"services/pb/{name}: out of date" for name in stale(Path(fresh))),
+            ]
     else:
         TARGET.mkdir(exist_ok=True)
         problems = list(lint(generate(TARGET)))

@@ -26,7 +26,7 @@ class ExportError(Exception):
     """The exported graph does not compute what the torch model does."""
 
 
-def export_mean_pooled_classifier(spec: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:
+def export_mean_pooled_classifier(_: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:
     """``trunk`` (a BERT checkpoint) + ``weights`` (LoRA adapter and head), merged."""
     model = EncoderClassifier.load(sources["trunk"], sources["weights"])
     shutil.copy(sources["trunk"] / "tokenizer.json", target / "tokenizer.json")
@@ -45,7 +45,9 @@ def export_sequence_classification(spec: ModelSpec, sources: Mapping[str, Path],
     )
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
     if len(labels) != len(spec.labels):
-        raise ExportError(f"{spec.id}: the checkpoint has {len(labels)} labels {labels}, the catalog {len(spec.labels)}")
+        raise ExportError(
+            f"{spec.id}: the checkpoint has {len(labels)} labels {labels}, the catalog {len(spec.labels)}"
+        )
     shutil.copy(folder / "tokenizer.json", target / "tokenizer.json")
     return _export(_LogitsOnly(model), target)
 

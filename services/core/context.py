@@ -37,5 +37,6 @@ class CallContext:
 
 
 def new_request_id() -> str:
-    """A fresh id for a call whose client gave none. Unique, not secret: uuid4 asks the kernel and costs ten times more."""
+    """A fresh id for a call whose client gave none."""
+    # Unique, not secret: uuid4 would ask the kernel for randomness, at ten times the cost.
     return f"{random.getrandbits(128):032x}"

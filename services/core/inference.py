@@ -99,6 +99,11 @@ class InferenceService:
         """Models are loaded before this object exists, so every task of it is ready."""
         return {key.task: True for key in self._pipelines}
 
+    @property
+    def waiting(self) -> int:
+        """Items in the queue."""
+        return self._batcher.waiting
+
     def close(self) -> None:
         """Finish what waits, then free the engines."""
         self._batcher.close()

@@ -100,7 +100,9 @@ def discover(packages: Iterable[str] = ("services.tasks",), only: Sequence[str] 
 
 def _tasks_in(package: str) -> list[Task]:
     path = importlib.import_module(package).__path__
-    modules = (importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(path) if found.ispkg)
+    modules = (
+        importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules(path) if found.ispkg
+    )
     return [task for module in modules if isinstance(task := getattr(module, "TASK", None), Task)]
 
 

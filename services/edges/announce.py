@@ -42,7 +42,8 @@ def tasks(tasks: Sequence[Task], catalog: Catalog) -> dict[str, Any]:
 def models(catalog: Catalog) -> dict[str, Any]:
     """Body of ``GET /v1/models``, in OpenAI's shape."""
     data = [
-        {"id": spec.id, "object": "model", "created": 0, "owned_by": "chorale", "task": spec.task} for spec in catalog.specs
+        {"id": spec.id, "object": "model", "created": 0, "owned_by": "chorale", "task": spec.task}
+        for spec in catalog.specs
     ]
     return {"object": "list", "data": data}
 

@@ -37,7 +37,9 @@ def request_id(headers: Mapping[str, str]) -> str:
 class Endpoint:
     """Calls the backend for one method and protocol."""
 
-    def __init__(self, task: Task, method: Method, protocol: str, backend: Backend, meter: Meter, settings: Settings):
+    def __init__(
+        self, task: Task, method: Method, protocol: str, backend: Backend, meter: Meter, settings: Settings
+    ) -> None:
         self.task = task
         self.method = method
         self.protocol = protocol
@@ -77,7 +79,9 @@ class Endpoint:
         except Exception as error:  # the boundary to the caller: nobody sees a stack trace, and none is lost
             outcome = "internal"
             log.exception("request %s to %s failed", identity, self.task.rpc(self.method))
-            raise ServingError(Code.INTERNAL, f"Internal error; quote request id {identity} to the operator.") from error
+            raise ServingError(
+                Code.INTERNAL, f"Internal error; quote request id {identity} to the operator."
+            ) from error
         finally:
             self._count(-1)
             seconds = time.monotonic() - started

@@ -7,6 +7,7 @@ encodes; how long a call may take and what is counted is in `Endpoint`.
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from google.protobuf.message import Message
@@ -22,7 +23,8 @@ from services.edges import protobuf
 from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
 from services.edges.status import WIRE, retry_after, too_large
 
-Unary = Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]
+Call = grpc.aio.ServicerContext[bytes, bytes]
+Unary = Callable[[bytes, Call], Awaitable[bytes]]
 
 _REFLECTION = "ServerReflection"
 
@@ -32,10 +34,10 @@ class GrpcServer:
     """A server not yet started, and the health it reports."""
 
     server: grpc.aio.Server
-    health: health.aio.HealthServicer
+    health: Any  # health.aio.HealthServicer, which has no types
     services: tuple[str, ...]
 
-    async def set_serving(self, serving: bool) -> None:
+    async def set_serving(self, *, serving: bool) -> None:
         """Report SERVING or NOT_SERVING for the whole server and each service."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *self.services):
@@ -47,7 +49,7 @@ def build_grpc_server(
     backend: Backend,
     meter: Meter,
     settings: Settings,
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
 ) -> GrpcServer:
     """The gRPC server of these tasks on ``settings.host:grpc_port``, with TLS when a certificate is set.
 
@@ -67,7 +69,7 @@ def build_grpc_server(
             if method.kind is Kind.UNARY
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(task.service, handlers),))
-    servicer = health.aio.HealthServicer()
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     services = tuple(task.service for task in tasks)
     _add_reflection(server, (*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
@@ -87,7 +89,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
     request_class = message_class(endpoint.task, method.request)
     response_class = message_class(endpoint.task, method.response)
 
-    async def handle(data: bytes, call: grpc.aio.ServicerContext) -> bytes:
+    async def handle(data: bytes, call: Call) -> bytes:
         headers = {key: value for key, value in call.invocation_metadata() or () if isinstance(value, str)}
         identity = request_id(headers)
         try:
@@ -103,7 +105,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
     return handle
 
 
-async def _abort(call: grpc.aio.ServicerContext, error: ServingError, identity: str) -> None:
+async def _abort(call: Call, error: ServingError, identity: str) -> None:
     trailers = [("x-chorale-code", str(error.code)), (REQUEST_ID, identity)]
     if error.param is not None:
         trailers.append(("x-chorale-param", error.param))
@@ -121,7 +123,9 @@ def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     methods = {"ServerReflectionInfo": handler}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(f"grpc.reflection.v1.{_REFLECTION}", methods),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(f"grpc.reflection.v1.{_REFLECTION}", methods),)
+    )
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> None:

@@ -16,6 +16,7 @@ from services.core.schema import Record, Request
 
 RequestT = TypeVar("RequestT", bound=Request)
 
+
 def decode(data: bytes, message_class: type[Message], record: type[RequestT]) -> RequestT:
     """Wire bytes -> validated record.
 
@@ -28,7 +29,7 @@ def decode(data: bytes, message_class: type[Message], record: type[RequestT]) ->
         raise ServingError(
             Code.INVALID_ARGUMENT, f"The message is not a valid {message_class.DESCRIPTOR.full_name}."
         ) from None
-    if unknown := [field.field_number for field in UnknownFieldSet(message)]:
+    if unknown := [field.field_number for field in UnknownFieldSet(message)]:  # type: ignore[attr-defined]
         name = message_class.DESCRIPTOR.full_name
         raise ServingError(Code.INVALID_ARGUMENT, f"{name} has no field {unknown[0]}; remove it or update the client.")
     try:

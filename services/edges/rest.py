@@ -19,7 +19,7 @@ from services.core.errors import Code, ServingError, invalid
 from services.core.inference import Backend
 from services.core.schema import Request
 from services.core.settings import Settings
-from services.core.task import Kind, Method, Task
+from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
 from services.edges.disconnect import cancelled_on_disconnect

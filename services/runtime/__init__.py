@@ -1,1 +1,1 @@
-"""Where processes start: in one process, on Ray Serve, and the command line. The only folder that knows both edges and engines."""
+"""Where processes start: in one process, on Ray Serve, and the command line. Only here do edges meet engines."""

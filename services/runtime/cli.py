@@ -4,23 +4,27 @@ import importlib.util
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.status import Status
 from rich.table import Table
 
-from services.core.catalog import ModelSpec
+from services.core.catalog import Catalog, ModelSpec
 from services.core.errors import invalid
 from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime import greeting
 from services.runtime.loading import BuildError, ensure_artefacts, read_world
-from services.runtime.local import PortInUse, probe_ports, run_local
+from services.runtime.local import PortInUseError, probe_ports, run_local
 
-app = typer.Typer(help="Text and speech models over REST and gRPC.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Text and speech models over REST and gRPC.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 models_app = typer.Typer(help="The model catalog and the artefacts built from it.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 
@@ -50,7 +54,7 @@ def serve(
             from services.runtime.ray_serve import run_ray
 
             run_ray(settings, console.print, lambda: _announce(settings, chosen, chosen, started))
-    except (BuildError, PortInUse) as error:
+    except (BuildError, PortInUseError) as error:
         _fail(str(error))
 
 
@@ -88,7 +92,7 @@ def build_models(model: Annotated[str | None, typer.Argument(help="Model id. Def
             continue
         label = f"{spec.id} {spec.precision}"
         with console.status(label) as status:
-            builder = Builder(store, {task.name: task for task in chosen}, lambda step: status.update(f"{label}: {step}"))
+            builder = Builder(store, {task.name: task for task in chosen}, _steps(status, label))
             try:
                 folder = builder.ensure(spec)
             except (SourceError, ExportError, GateError) as error:
@@ -160,6 +164,10 @@ def bench(
     run_bench(out, quick)
 
 
+def _steps(status: Status, label: str) -> Callable[[str], None]:
+    return lambda step: status.update(f"{label}: {step}")
+
+
 def _settings(**given: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
@@ -167,7 +175,7 @@ def _settings(**given: Any) -> Settings:
         _fail(f"settings: {invalid(error).message}")
 
 
-def _world(settings: Settings) -> Any:
+def _world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     try:
         return read_world(settings)
@@ -197,7 +205,7 @@ def _size(folder: Path | None) -> str:
     return f"{size / 1e6:.1f} MB"
 
 
-def _fail(message: str) -> Any:
+def _fail(message: str) -> NoReturn:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {message}")
     sys.exit(1)
 

@@ -3,19 +3,25 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 import uvicorn
+import uvloop
+from fastapi import FastAPI
 
+from services.core.catalog import Catalog
+from services.core.inference import InferenceService
 from services.core.settings import Settings
+from services.core.task import Task
+from services.core.telemetry import Meter
 from services.edges.grpc import build_grpc_server
 from services.edges.rest import build_rest_app
 from services.runtime.loading import load_service, read_world
 from services.runtime.meters import PrometheusMeter
 
 
-class PortInUse(Exception):
+class PortInUseError(Exception):
     """A port to listen on is taken; the message says which setting to change."""
 
 
@@ -23,7 +29,7 @@ def probe_ports(settings: Settings) -> None:
     """Fail early and clearly if a port is taken. No SO_REUSEPORT: with it two servers would share the port silently.
 
     Raises:
-        PortInUse
+        PortInUseError
     """
     for name in ("rest_port", "grpc_port"):
         port = getattr(settings, name)
@@ -33,38 +39,68 @@ def probe_ports(settings: Settings) -> None:
                 probe.bind((settings.host, port))
             except OSError:
                 flag = f"--{name.replace('_', '-')}"
-                raise PortInUse(
+                raise PortInUseError(
                     f"port {port} on {settings.host} is in use; stop what listens there, or choose another with {flag}"
                 ) from None
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that leaves signals to us: its own handling would end the process with the signal, not with 0."""
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        return nullcontext()
-
-
 def run_local(settings: Settings, on_ready: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM, then drain and return."""
-    with asyncio.Runner(loop_factory=_loop) as runner:
-        runner.run(_serve(settings, on_ready))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(settings, on_ready))
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
-    probe_ports(settings)
+async def _run(settings: Settings, on_ready: Callable[[], None]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tasks, catalog = read_world(settings)
     meter = PrometheusMeter()
     service = load_service(tasks, catalog, settings, meter)
+    async with serving(tasks, catalog, service, meter, settings):
+        on_ready()
+        await stop.wait()
+
+
+@asynccontextmanager
+async def serving(
+    tasks: Sequence[Task], catalog: Catalog, service: InferenceService, meter: Meter, settings: Settings
+) -> AsyncIterator[None]:
+    """REST and gRPC are up within. On leaving, health turns NOT_SERVING, running calls finish, engines close."""
     grpc_server = build_grpc_server(tasks, service, meter, settings)
-    app = build_rest_app(tasks, service, catalog, meter, settings)
-    config = uvicorn.Config(
+    rest_server = _Server(_config(build_rest_app(tasks, service, catalog, meter, settings), settings))
+    await grpc_server.server.start()
+    rest = asyncio.create_task(rest_server.serve())
+    await rest_server.listening.wait()
+    await grpc_server.set_serving(serving=True)
+    try:
+        yield
+    finally:
+        await grpc_server.set_serving(serving=False)
+        rest_server.should_exit = True
+        await asyncio.gather(rest, grpc_server.server.stop(settings.drain_seconds))
+        await asyncio.to_thread(service.close)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells when it listens, and leaves signals to us: its own way ends the process by the signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Leave signal handlers alone."""
+        return nullcontext()
+
+
+def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.rest_port,
@@ -74,18 +110,3 @@ async def _serve(settings: Settings, on_ready: Callable[[], None]) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
-    rest_server = _Server(config)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, setattr, rest_server, "should_exit", True)
-    await grpc_server.server.start()
-    await grpc_server.set_serving(True)
-    serving = asyncio.create_task(rest_server.serve())
-    while not rest_server.started and not serving.done():
-        await asyncio.sleep(0.01)
-    if rest_server.started:
-        on_ready()
-    await serving
-    await grpc_server.set_serving(False)
-    await grpc_server.server.stop(settings.drain_seconds)
-    await asyncio.to_thread(service.close)

@@ -8,6 +8,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def evaluate(pipeline: Pipeline, data: Path) -> Evaluation:
 
 
 def read_examples(file: Path) -> list[tuple[str, str]]:
-    """``(text, label)`` pairs of a ``text<TAB>label`` file or of JSON lines with ``text`` and ``label``; may be gzipped.
+    """``(text, label)`` pairs of ``text<TAB>label`` lines or of JSON lines with those two fields; may be gzipped.
 
     A label is a name, or an index into the model's labels in alphabetical order.
 
@@ -41,7 +42,11 @@ def read_examples(file: Path) -> list[tuple[str, str]]:
     """
     opener = gzip.open if file.suffix == ".gz" else open
     with opener(file, "rt", encoding="utf-8", newline="") as stream:
-        rows = map(json.loads, stream) if ".jsonl" in file.name else csv.reader(stream, "excel-tab", quoting=csv.QUOTE_NONE)
+        rows = (
+            map(json.loads, stream)
+            if ".jsonl" in file.name
+            else csv.reader(stream, "excel-tab", quoting=csv.QUOTE_NONE)
+        )
         return list(_pairs(rows, file))
 
 
@@ -58,8 +63,7 @@ def _classify(pipeline: Pipeline, texts: Sequence[str]) -> tuple[Classification,
     request = ClassifyRequest(text=tuple(texts), truncate=True)
     items = pipeline.prepare(request)
     response = pipeline.finish(request, items, pipeline.run([item.payload for item in items]))
-    assert isinstance(response, ClassifyResponse)
-    return response.results
+    return cast("ClassifyResponse", response).results
 
 
 def _label(label: str, names: Sequence[str]) -> str:
