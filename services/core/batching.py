@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,7 +44,7 @@ class BatchObserver(Protocol):
 class _Ticket:
     """One submit call: its results as they arrive, and whether anyone still waits for them."""
 
-    __slots__ = ("abandoned", "deadline", "future", "left", "results", "submitted")
+    __slots__ = ("abandoned", "cost", "deadline", "future", "items", "left", "results", "submitted")
 
     def __init__(self, count: int, deadline: float) -> None:
         self.future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -52,14 +53,20 @@ class _Ticket:
         self.deadline = deadline
         self.abandoned = False
         self.submitted = time.monotonic()
+        self.items = 0  # of its entries, those that wait in the queue, and their cost
+        self.cost = 0
+
+    def wanted(self) -> bool:
+        """Whether an answer now would still reach someone."""
+        return not self.abandoned and self.deadline > time.monotonic()
 
 
 class _Entry:
-    """An item in a queue. Ordered by priority, then by turn."""
+    """An item in a queue. Ordered by priority, then by turn, then by arrival."""
 
     __slots__ = ("index", "item", "order", "ticket")
 
-    def __init__(self, item: Item, ticket: _Ticket, index: int, order: tuple[int, int, int]) -> None:
+    def __init__(self, item: Item, ticket: _Ticket, index: int, order: tuple[int, int, int, int]) -> None:
         self.item = item
         self.ticket = ticket
         self.index = index
@@ -71,7 +78,11 @@ class _Entry:
 
 @dataclass
 class _Queue:
-    """What waits for one key. Guarded by the batcher's lock."""
+    """What waits for one key. Guarded by the batcher's lock.
+
+    Entries of abandoned tickets stay in the heap for a while, uncounted: taking each out at once would cost a pass
+    over the heap per cancelled call. The head is never one of them, and they are never more than half of the heap.
+    """
 
     key: Hashable
     run: Run
@@ -80,6 +91,9 @@ class _Queue:
     items: int = 0
     cost: int = 0
     served: int = 0  # cost that ever left the queue: the clock by which turns are given
+    arrived: int = 0  # requests that ever came
+    last_turn: int = 0  # when a lane last took from this queue, in turns of the batcher
+    speed: float = 0.0  # cost per second and lane, smoothed
 
     def admit(self, items: Sequence[Item], retry_after: float) -> None:
         """Refuse what does not fit. An empty queue takes any one request."""
@@ -95,32 +109,41 @@ class _Queue:
         # An item's turn is the work served by now plus the work of its own request before it. So a list of a
         # thousand texts does not stand in front of a single text that comes later, and is not starved by many.
         turn = self.served
+        self.arrived += 1
         for index, item in enumerate(items):
-            heapq.heappush(self.heap, _Entry(item, ticket, index, (priority, turn, index)))
+            heapq.heappush(self.heap, _Entry(item, ticket, index, (priority, turn, index, self.arrived)))
             turn += item.cost
-        self.items += len(items)
-        self.cost += turn - self.served
+        self._count(ticket, len(items), turn - self.served)
 
     def take(self, count: int) -> list[_Entry]:
         """The next ``count`` wanted entries."""
         window: list[_Entry] = []
         while self.heap and len(window) < count:
             entry = heapq.heappop(self.heap)
-            self.items -= 1
-            self.cost -= entry.item.cost
-            if not entry.ticket.abandoned:
-                window.append(entry)
-                self.served += entry.item.cost
+            self._count(entry.ticket, -1, -entry.item.cost)
+            self.served += entry.item.cost
+            window.append(entry)
+            self._clear_head()
         return window
 
     def abandon(self, ticket: _Ticket) -> None:
         """Forget a ticket's waiting entries."""
-        gone = [entry for entry in self.heap if entry.ticket is ticket]
-        if gone:
-            self.items -= len(gone)
-            self.cost -= sum(entry.item.cost for entry in gone)
-            self.heap = [entry for entry in self.heap if entry.ticket is not ticket]
+        ticket.abandoned = True
+        self._count(ticket, -ticket.items, -ticket.cost)
+        if len(self.heap) > 2 * self.items:
+            self.heap = [entry for entry in self.heap if not entry.ticket.abandoned]
             heapq.heapify(self.heap)
+        self._clear_head()
+
+    def _count(self, ticket: _Ticket, items: int, cost: int) -> None:
+        ticket.items += items
+        ticket.cost += cost
+        self.items += items
+        self.cost += cost
+
+    def _clear_head(self) -> None:
+        while self.heap and self.heap[0].ticket.abandoned:
+            heapq.heappop(self.heap)
 
 
 class Batcher:
@@ -136,7 +159,7 @@ class Batcher:
         self._wake = threading.Condition()
         self._idle = 0
         self._closing = False
-        self._speed = 0.0  # cost per second and lane, smoothed
+        self._turns = 0
         self._threads = [threading.Thread(target=self._lane, name=f"lane-{n}", daemon=True) for n in range(lanes)]
         for thread in self._threads:
             thread.start()
@@ -182,10 +205,9 @@ class Batcher:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await ticket.future
         except TimeoutError:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+            raise _too_late() from None
         finally:
-            if not ticket.future.done() or ticket.left:
-                ticket.abandoned = True
+            if ticket.left:
                 with self._wake:
                     queue.abandon(ticket)
 
@@ -204,23 +226,36 @@ class Batcher:
             thread.join()
 
     def _drain_time(self, queue: _Queue) -> float:
-        """Seconds until what waits is done, by the speed seen so far; the retry hint."""
-        return max(1.0, queue.cost / (self._speed * len(self._threads))) if self._speed else 1.0
+        """Seconds until what waits is done, by the speed seen so far; the retry hint, so kept within reason."""
+        if not queue.speed:
+            return 1.0
+        return min(60.0, max(1.0, queue.cost / (queue.speed * len(self._threads))))
 
     # --- below: on the lanes ---
 
     def _lane(self) -> None:
-        while taken := self._next_window():
-            queue, window = taken
-            for group in _groups(window, queue.policy):
-                self._run_group(queue, group)
+        while self._run_window():
+            pass
+
+    def _run_window(self) -> bool:
+        # A call per window, so that a lane that waits for work holds nothing of the last one.
+        taken = self._next_window()
+        if taken is None:
+            return False
+        queue, window = taken
+        for group in _groups(window, queue.policy):
+            self._run_group(queue, group)
+        return True
 
     def _next_window(self) -> tuple[_Queue, list[_Entry]] | None:
         with self._wake:
             while True:
                 waiting = [queue for queue in self._queues.values() if queue.items]
                 if waiting:
-                    queue = min(waiting, key=lambda queue: (queue.heap[0].order[0], queue.heap[0].ticket.submitted))
+                    # Keys take turns, so that one key's long list does not stand in front of another key's text.
+                    queue = min(waiting, key=lambda queue: (queue.heap[0].order[0], queue.last_turn))
+                    self._turns += 1
+                    queue.last_turn = self._turns
                     # A fair share for each lane: one lane must not sit idle beside one with a long window.
                     share = -(-queue.items // len(self._threads))
                     return queue, queue.take(min(share, queue.policy.window_items))
@@ -231,18 +266,26 @@ class Batcher:
                 self._idle -= 1
 
     def _run_group(self, queue: _Queue, group: list[_Entry]) -> None:
-        now = time.monotonic()
-        live = [entry for entry in group if not entry.ticket.abandoned and entry.ticket.deadline > now]
+        live = [entry for entry in group if entry.ticket.wanted()]
         if not live:
             return
+        started = time.monotonic()
         results = _run_safely(queue.run, live)
-        self._loop.call_soon_threadsafe(_deliver, live, results)
-        seconds = time.monotonic() - now
+        seconds = max(time.monotonic() - started, 1e-9)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_deliver, live, results)
         cost = sum(entry.item.cost for entry in live)
-        self._speed += 0.1 * (cost / max(seconds, 1e-9) - self._speed) if self._speed else cost / max(seconds, 1e-9)
-        if self._observer:
-            waits = [now - entry.ticket.submitted for entry in live]
-            self._observer.ran(queue.key, waits, cost, len(live) * live[-1].item.cost)  # sorted: the last is longest
+        queue.speed += 0.1 * (cost / seconds - queue.speed) if queue.speed else cost / seconds
+        self._report(queue.key, live, started, cost)
+
+    def _report(self, key: Hashable, ran: list[_Entry], started: float, cost: int) -> None:
+        if not self._observer:
+            return
+        waits = [started - entry.ticket.submitted for entry in ran]
+        try:
+            self._observer.ran(key, waits, cost, len(ran) * ran[-1].item.cost)  # sorted: the last is longest
+        except Exception:  # a lane must outlive a meter that fails
+            log.exception("the batch observer failed")
 
 
 def _groups(window: list[_Entry], policy: BatchPolicy) -> Iterator[list[_Entry]]:
@@ -268,12 +311,23 @@ def _run_safely(run: Run, entries: Sequence[_Entry]) -> Sequence[Any]:
         return results
     except ServingError as error:
         failure = error
-    except Exception:  # the boundary to foreign code: a lane must outlive whatever an engine raises
+    except (
+        BaseException
+    ):  # the boundary to foreign code: a lane must outlive whatever an engine raises, Rust panics too
         log.exception("engine run of %d items failed", len(entries))
         failure = ServingError(Code.INTERNAL, "The engine failed on this input.")
     if len(entries) == 1:
         return [failure]
-    return [result for entry in entries for result in _run_safely(run, [entry])]
+    # Runs one by one take time: what expires or is cancelled meanwhile is not run again.
+    return [
+        result
+        for entry in entries
+        for result in (_run_safely(run, [entry]) if entry.ticket.wanted() else [_too_late()])
+    ]
+
+
+def _too_late() -> ServingError:
+    return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.")
 
 
 def _deliver(entries: Sequence[_Entry], results: Sequence[Any]) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
+from starlette.types import Receive, Scope, Send
 
 from services import __version__
 from services.core.catalog import Catalog
@@ -29,19 +31,46 @@ from services.edges.status import WIRE, retry_after, too_large
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
+class RestApp(FastAPI):
+    """FastAPI whose method routes are found in one dictionary look-up, before its middlewares.
+
+    Those catch what handlers raise, and handlers here raise nothing: `Endpoint` has the last word. Skipping them
+    halves the cost of a small request. Hand-made routes of a task are ordinary FastAPI routes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(title="Chorale", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+        self.add_exception_handler(HTTPException, _unmatched)
+        self.handlers: dict[str, Handler] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection's request."""
+        if scope["type"] == "http" and scope["method"] == "POST" and (handler := self.handlers.get(_path(scope))):
+            response = await handler(HttpRequest(scope, receive))
+            await response(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def build_rest_app(
     tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter, settings: Settings
-) -> FastAPI:
+) -> RestApp:
     """The REST application of these tasks."""
-    app = FastAPI(title="Chorale", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+    app = RestApp()
     for task in tasks:
         for method in task.methods:
             if method.kind is Kind.UNARY:
                 endpoint = Endpoint(task, method, "rest", backend, meter, settings)
-                app.router.add_route(method.route, _unary(endpoint, settings.max_request_bytes), methods=["POST"])
+                app.handlers[method.route] = handler = _unary(endpoint, settings.max_request_bytes)
+                app.router.add_route(method.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
-    app.add_exception_handler(HTTPException, _unmatched)
     return app
+
+
+def _path(scope: Scope) -> str:
+    """The path below the prefix the application is mounted at."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
@@ -77,11 +106,14 @@ async def _read(request: HttpRequest, limit: int) -> bytes:
     if length.isdecimal() and int(length) > limit:
         raise too_large(limit)
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large(limit)
-        chunks.append(chunk)
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            chunks.append(chunk)
+    except ClientDisconnect:
+        raise ServingError(Code.CANCELLED, "The client closed the connection before its request was whole.") from None
     return b"".join(chunks)
 
 

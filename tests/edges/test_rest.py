@@ -150,7 +150,7 @@ async def test_a_client_that_hangs_up_frees_its_place(tmp_path: Path) -> None:
     async with serve(tmp_path, engine, policy()) as server:
         running = asyncio.create_task(server.post("/v1/classify", {"text": "one"}))
         await asyncio.to_thread(engine.started.wait)
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.settings.rest_port)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.settings.rest_port)
         body = json.dumps({"text": ["a", "b", "c"]}).encode()
         head = f"POST /v1/classify HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
