@@ -80,8 +80,8 @@ class _Entry:
 class _Queue:
     """What waits for one key. Guarded by the batcher's lock.
 
-    Entries of abandoned tickets stay in the heap for a while, uncounted: taking each out at once would cost a pass
-    over the heap per cancelled call. The head is never one of them, and they are never more than half of the heap.
+    Entries of abandoned tickets may stay in the heap for a while, uncounted: taking them out at once would cost a
+    pass over the heap per cancelled call. They are swept out together, and the head is never one of them.
     """
 
     key: Hashable
@@ -311,9 +311,7 @@ def _run_safely(run: Run, entries: Sequence[_Entry]) -> Sequence[Any]:
         return results
     except ServingError as error:
         failure = error
-    except (
-        BaseException
-    ):  # the boundary to foreign code: a lane must outlive whatever an engine raises, Rust panics too
+    except BaseException:  # the boundary to foreign code: a lane must outlive all an engine raises, Rust panics too
         log.exception("engine run of %d items failed", len(entries))
         failure = ServingError(Code.INTERNAL, "The engine failed on this input.")
     if len(entries) == 1:

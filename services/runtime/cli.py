@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -84,6 +85,7 @@ def build_models(model: Annotated[str | None, typer.Argument(help="Model id. Def
     from models.sources import SourceError
     from models.store import ArtefactStore
 
+    warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
     settings = _settings()
     chosen, catalog = _world(settings)
     store = ArtefactStore(settings.home)
