@@ -41,6 +41,8 @@ class Settings(BaseSettings):
 
     cpus: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
     """CPU share of each task's engine: lanes when its batch policy names none."""
+    ray_metrics: bool = False
+    """Record metrics through Ray, which scrapes all replicas of a cluster, instead of each answering ``/metrics``."""
     replicas: int = Field(default=1, ge=1)
     """Ray Serve replicas of each task."""
 

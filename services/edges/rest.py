@@ -55,7 +55,7 @@ class RestApp(FastAPI):
 def build_rest_app(
     tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter, settings: Settings
 ) -> RestApp:
-    """The REST application of these tasks."""
+    """The REST application of these tasks, for mounting at ``/`` or below any prefix."""
     app = RestApp()
     for task in tasks:
         for method in task.methods:

@@ -52,9 +52,12 @@ def serve(
         if in_process:
             run_local(settings, lambda: _announce(settings, chosen, (), started))
         else:
-            from services.runtime.ray_serve import run_ray
+            from services.runtime.ray_local import StartError, run_ray
 
-            run_ray(settings, console.print, lambda: _announce(settings, chosen, chosen, started))
+            try:
+                run_ray(settings, chosen, console.print, lambda: _announce(settings, chosen, chosen, started))
+            except StartError as error:
+                _fail(str(error))
     except (BuildError, PortInUseError) as error:
         _fail(str(error))
 

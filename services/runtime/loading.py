@@ -65,9 +65,13 @@ def environment(settings: Settings) -> dict[str, str]:
     return {f"CHORALE_{name.upper()}": str(value) for name, value in chosen.items()}
 
 
-def load_service(tasks: Sequence[Task], catalog: Catalog, settings: Settings, meter: Meter) -> InferenceService:
-    """All models of these tasks, loaded and ready. Call inside the event loop that will serve them."""
-    loaded = [model for task in tasks for model in _load_task(task, catalog, settings, meter)]
+def load_models(tasks: Sequence[Task], catalog: Catalog, settings: Settings, meter: Meter) -> list[Loaded]:
+    """All models of these tasks, ready to run. Takes seconds; needs no event loop."""
+    return [model for task in tasks for model in _load_task(task, catalog, settings, meter)]
+
+
+def make_service(catalog: Catalog, loaded: Sequence[Loaded], settings: Settings, meter: Meter) -> InferenceService:
+    """The service over loaded models. Call inside the event loop that will serve them."""
     lanes = max((model.spec.batch.lanes for model in loaded), default=0) or settings.cpus
     return InferenceService(catalog, loaded, Batcher(lanes, BatchTelemetry(meter)), meter)
 

@@ -17,7 +17,7 @@ from services.core.task import Task
 from services.core.telemetry import Meter
 from services.edges.grpc import build_grpc_server
 from services.edges.rest import build_rest_app
-from services.runtime.loading import load_service, read_world
+from services.runtime.loading import load_models, make_service, read_world
 from services.runtime.meters import PrometheusMeter
 
 
@@ -56,7 +56,7 @@ async def _run(settings: Settings, on_ready: Callable[[], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     tasks, catalog = read_world(settings)
     meter = PrometheusMeter()
-    service = load_service(tasks, catalog, settings, meter)
+    service = make_service(catalog, load_models(tasks, catalog, settings, meter), settings, meter)
     async with serving(tasks, catalog, service, meter, settings):
         on_ready()
         await stop.wait()

@@ -1,0 +1,157 @@
+"""``chorale serve`` without ``--in-process``: a Ray cluster of its own on this machine, from start to drained end."""
+
+import logging
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from services.core.settings import Settings
+from services.core.task import Task
+from services.runtime.ray_loopback import on_loopback, start_slim_head, write_haproxy_wrapper
+
+START_TIMEOUT = 600.0
+"""Seconds the applications get to become ready; large models load for minutes."""
+
+_QUIET = {"enable_access_log": False, "log_level": "WARNING"}
+
+
+class StartError(Exception):
+    """The cluster or an application did not come up; the message says what Ray said."""
+
+
+def run_ray(
+    settings: Settings, tasks: Sequence[Task], say: Callable[[str], None], on_ready: Callable[[], None]
+) -> None:
+    """Serve on a local Ray cluster until SIGINT or SIGTERM, then drain and return.
+
+    Raises:
+        StartError: an application failed to start.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
+        os.environ.update(_environment(settings, Path(folder)))
+        say("starting Ray")
+        _start_cluster(settings)
+        try:
+            names = _deploy(settings, tasks)
+            if _wait_until_running(names, say, stop):
+                on_ready()
+                stop.wait()
+        finally:
+            say("draining")
+            _drain()
+
+
+def _environment(settings: Settings, folder: Path) -> dict[str, str]:
+    """What Ray reads from the environment, in this process and all it starts; set before Ray is imported."""
+    return {
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_haproxy_wrapper(folder)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
+        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(4 * settings.max_request_bytes),
+        # Loopback only, and this process's own cluster: a token would guard nothing and outlive it in the home folder.
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_enable_metrics_collection": "1" if settings.ray_metrics else "0",
+    }
+
+
+def _start_cluster(settings: Settings) -> None:
+    import ray
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    address: dict[str, Any] = {}
+    if on_loopback(settings):
+        start_slim_head()
+        address = {"_node_ip_address": "127.0.0.1"}
+    ray.init(
+        address="local",
+        namespace="serve",
+        num_cpus=settings.cpus,
+        include_dashboard=False,
+        object_store_memory=80 * 1024 * 1024,
+        log_to_driver=False,
+        configure_logging=False,
+        **address,
+    )
+    http = HTTPOptions(host=settings.host, port=settings.rest_port)
+    serve.start(http_options=http, logging_config=_QUIET)
+
+
+def _deploy(settings: Settings, tasks: Sequence[Task]) -> list[str]:
+    """Submit all applications; their names."""
+    from ray.serve.api import RunTarget, run_many
+
+    from services.runtime.ray_serve import GATEWAY, gateway_application, task_application
+
+    # The logging config goes to each application: given to serve.start it does not reach replicas.
+    targets = [
+        RunTarget(task_application(task.name, settings), task.name, f"/{task.name}", logging_config=_QUIET)
+        for task in tasks
+    ]
+    targets.append(RunTarget(gateway_application(settings), GATEWAY, "/", logging_config=_QUIET))
+    run_many(targets, wait_for_applications_running=False)
+    return [target.name for target in targets]
+
+
+def _wait_until_running(names: Sequence[str], say: Callable[[str], None], stop: threading.Event) -> bool:
+    """Wait for every application, telling of each; False if told to stop before.
+
+    Raises:
+        StartError: one failed, or time is up.
+    """
+    from ray import serve
+
+    started, waiting = time.monotonic(), list(names)
+    while waiting and not stop.wait(0.05):
+        seconds = time.monotonic() - started
+        for name, application in serve.status().applications.items():
+            if application.status == "DEPLOY_FAILED":
+                raise StartError(f"{name} failed to start: {application.message}")
+            if application.status == "RUNNING" and name in waiting:
+                waiting.remove(name)
+                say(f"{name} is ready after {seconds:.1f} s")
+        if seconds > START_TIMEOUT:
+            raise StartError(f"{', '.join(waiting)} not ready after {START_TIMEOUT:.0f} s")
+    return not waiting
+
+
+def _drain() -> None:
+    """Stop taking requests, finish those under way, end the cluster: the gateway first, since it needs the tasks.
+
+    A bare ``serve.shutdown`` ends HAProxy first, and with it every request under way.
+    """
+    import ray
+    from ray import serve
+    from ray.serve.context import _get_global_client
+
+    from services.runtime.ray_serve import GATEWAY
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client:
+        names = list(serve.status().applications)
+        client.delete_apps([name for name in names if name == GATEWAY], blocking=True)
+        client.delete_apps([name for name in names if name != GATEWAY], blocking=True)
+        serve.shutdown()
+    ray.shutdown()

