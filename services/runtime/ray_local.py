@@ -4,15 +4,18 @@ import logging
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime.ray_loopback import on_loopback, start_slim_head, write_haproxy_wrapper
+
+GATEWAY = "gateway"
 
 START_TIMEOUT = 600.0
 """Seconds the applications get to become ready; large models load for minutes."""
@@ -32,7 +35,7 @@ def run_ray(
     Raises:
         StartError: an application failed to start.
     """
-    stop = threading.Event()
+    stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
@@ -41,7 +44,7 @@ def run_ray(
         _start_cluster(settings)
         try:
             names = _deploy(settings, tasks)
-            if _wait_until_running(names, say, stop):
+            if _wait_until_ready(names, settings, say, stop):
                 on_ready()
                 stop.wait()
         finally:
@@ -103,7 +106,7 @@ def _deploy(settings: Settings, tasks: Sequence[Task]) -> list[str]:
     """Submit all applications; their names."""
     from ray.serve.api import RunTarget, run_many
 
-    from services.runtime.ray_serve import GATEWAY, gateway_application, task_application
+    from services.runtime.ray_serve import gateway_application, task_application
 
     # The logging config goes to each application: given to serve.start it does not reach replicas.
     targets = [
@@ -115,8 +118,8 @@ def _deploy(settings: Settings, tasks: Sequence[Task]) -> list[str]:
     return [target.name for target in targets]
 
 
-def _wait_until_running(names: Sequence[str], say: Callable[[str], None], stop: threading.Event) -> bool:
-    """Wait for every application, telling of each; False if told to stop before.
+def _wait_until_ready(names: Sequence[str], settings: Settings, say: Callable[[str], None], stop: Event) -> bool:
+    """Wait until every application answers through the front door, telling of each; False if told to stop before.
 
     Raises:
         StartError: one failed, or time is up.
@@ -129,12 +132,25 @@ def _wait_until_running(names: Sequence[str], say: Callable[[str], None], stop: 
         for name, application in serve.status().applications.items():
             if application.status == "DEPLOY_FAILED":
                 raise StartError(f"{name} failed to start: {application.message}")
-            if application.status == "RUNNING" and name in waiting:
+            # Running is not yet reachable: the front door learns of routes a moment later.
+            if name in waiting and application.status == "RUNNING" and _answers(name, settings):
                 waiting.remove(name)
                 say(f"{name} is ready after {seconds:.1f} s")
         if seconds > START_TIMEOUT:
             raise StartError(f"{', '.join(waiting)} not ready after {START_TIMEOUT:.0f} s")
     return not waiting
+
+
+def _answers(name: str, settings: Settings) -> bool:
+    prefix = "" if name == GATEWAY else f"/{name}"
+    connection = HTTPConnection(settings.host, settings.rest_port, timeout=3)
+    try:
+        connection.request("GET", f"{prefix}/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _drain() -> None:
@@ -145,8 +161,6 @@ def _drain() -> None:
     import ray
     from ray import serve
     from ray.serve.context import _get_global_client
-
-    from services.runtime.ray_serve import GATEWAY
 
     client = _get_global_client(raise_if_no_controller_running=False)
     if client:

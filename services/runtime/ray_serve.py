@@ -30,7 +30,6 @@ from services.runtime.meters import make_meter
 from services.runtime.ray_loopback import bind_replica_to_loopback
 
 REPLICA = "Replica"
-GATEWAY = "gateway"
 
 # Admission is the batcher's: Serve must neither queue nor refuse before it.
 _UNLIMITED = {"max_ongoing_requests": 100_000, "max_queued_requests": -1}

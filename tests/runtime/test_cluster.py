@@ -1,6 +1,7 @@
 """A real local Ray cluster, started as a user starts it, over real HTTP and gRPC."""
 
 import asyncio
+import ipaddress
 import os
 import signal
 import time
@@ -100,7 +101,9 @@ def test_everything_listens_on_loopback(cluster: Chorale) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert cluster.rest_port in {port for _, port, _ in addresses}
-    assert [address for address in addresses if not address[0].startswith("127.") and address[0] != "::1"] == []
+    assert [
+        address for address in addresses if not ipaddress.ip_address(address[0].removeprefix("::ffff:")).is_loopback
+    ] == []
 
 
 def test_no_serving_process_imports_torch(cluster: Chorale) -> None:
@@ -108,21 +111,21 @@ def test_no_serving_process_imports_torch(cluster: Chorale) -> None:
         assert not any("libtorch" in mapped.path for mapped in process.memory_maps()), process.cmdline()
 
 
-async def test_a_killed_replica_is_unavailable_for_a_moment_and_comes_back(cluster: Chorale) -> None:
-    replica(cluster, "echo:").kill()
-    end = time.monotonic() + 60
+async def test_a_killed_replica_comes_back_and_nothing_worse_than_unavailable_is_seen(cluster: Chorale) -> None:
+    killed = replica(cluster, "echo:")
+    killed.kill()
     statuses = set()
-    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client:
-        while time.monotonic() < end:
+    async with httpx.AsyncClient(base_url=cluster.url, timeout=30) as client, asyncio.timeout(60):
+        while True:
             answer = await client.post("/v1/echo", json={"text": "a"}, headers={"x-request-timeout": "5"})
             statuses.add(answer.status_code)
-            if answer.status_code == 200 and len(statuses) > 1:
+            if answer.status_code == 200:
                 break
-            if answer.status_code != 200:
-                assert answer.json()["error"]["code"] in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+            assert answer.json()["error"]["code"] in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
             await asyncio.sleep(0.05)
-        # Recovery may be quicker than one call: then every answer was 200.
-        assert (await client.post("/v1/echo", json={"text": "a"})).status_code == 200
+        while (await client.post("/echo/v1/echo", json={"text": "a"})).status_code != 200:
+            await asyncio.sleep(0.05)
+    assert replica(cluster, "echo:").pid != killed.pid
     assert statuses <= {200, 408, 503}
 
 
