@@ -88,7 +88,7 @@ def build_models(model: Annotated[str | None, typer.Argument(help="Model id. Def
     from models.sources import SourceError
     from models.store import ArtefactStore
 
-    warnings.simplefilter("ignore")  # torch's exporter warns of its own internals
+    _hush_exporters()
     settings = _settings()
     chosen, catalog = _world(settings)
     store = ArtefactStore(settings.home)
@@ -115,6 +115,7 @@ def verify_model(
     from models.export.verify import GateError, verify
     from models.store import ArtefactStore
 
+    _hush_exporters()
     settings = _settings()
     chosen, catalog = _world(settings)
     (spec,) = _selected(catalog.specs, model)
@@ -143,6 +144,7 @@ def evaluate(
     from models.export.verify import run_evaluation
     from models.store import ArtefactStore
 
+    _hush_exporters()
     settings = _settings(tasks=task)
     (chosen,), catalog = _world(settings)
     spec = catalog.resolve(task, model)
@@ -169,6 +171,16 @@ def bench(
     run_bench(out, quick)
 
 
+def _hush_exporters() -> None:
+    """Torch's exporter and transformers narrate their internals; what matters here are our own steps and errors."""
+    import transformers
+
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
 def _steps(status: Status, label: str) -> Callable[[str], None]:
     return lambda step: status.update(f"{label}: {step}")
 
@@ -181,7 +193,9 @@ def _settings(**given: Any) -> Settings:
 
 
 def _world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
-    logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")  # libraries: warnings and worse
+    for ours in ("services", "models"):
+        logging.getLogger(ours).setLevel(settings.log_level.upper())
     try:
         return read_world(settings)
     except ValueError as error:

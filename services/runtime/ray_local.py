@@ -156,7 +156,8 @@ def _answers(name: str, settings: Settings) -> bool:
 def _drain() -> None:
     """Stop taking requests, finish those under way, end the cluster: the gateway first, since it needs the tasks.
 
-    A bare ``serve.shutdown`` ends HAProxy first, and with it every request under way.
+    ``serve.shutdown`` would end HAProxy first, and with it every request under way. Once the applications are gone
+    there is nothing left to shut down gently.
     """
     import ray
     from ray import serve
@@ -167,5 +168,4 @@ def _drain() -> None:
         names = list(serve.status().applications)
         client.delete_apps([name for name in names if name == GATEWAY], blocking=True)
         client.delete_apps([name for name in names if name != GATEWAY], blocking=True)
-        serve.shutdown()
     ray.shutdown()

@@ -82,7 +82,10 @@ class HandleBackend:
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        self._handles = {task.name: serve.get_deployment_handle(REPLICA, task.name) for task in tasks}
+        handles = {task.name: serve.get_deployment_handle(REPLICA, task.name) for task in tasks}
+        # A handle's methods are made anew at every look-up; kept, they cost nothing per call.
+        self._infer = {name: handle.infer for name, handle in handles.items()}
+        self._is_ready = {name: handle.ready for name, handle in handles.items()}
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of a replica. A replica that died is UNAVAILABLE: worth a retry."""
@@ -91,7 +94,7 @@ class HandleBackend:
         call = (method.verb, body, context.request_id, context.protocol, seconds, int(context.priority))
         try:
             async with asyncio.timeout(seconds):
-                answer: bytes = await self._handles[task.name].infer.remote(*call)
+                answer: bytes = await self._infer[task.name].remote(*call)
         except TimeoutError:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
         except BackPressureError:
@@ -103,13 +106,13 @@ class HandleBackend:
 
     async def ready(self) -> Mapping[str, bool]:
         """Whether each task answers within two seconds."""
-        found = await asyncio.gather(*(self._ready(task) for task in self._handles))
-        return dict(zip(self._handles, found, strict=True))
+        found = await asyncio.gather(*(self._ready(task) for task in self._is_ready))
+        return dict(zip(self._is_ready, found, strict=True))
 
     async def _ready(self, task: str) -> bool:
         try:
             async with asyncio.timeout(2):
-                return bool(await self._handles[task].ready.remote())
+                return bool(await self._is_ready[task].remote())
         except (TimeoutError, RayActorError, RayServeException, grpc.aio.AioRpcError):
             return False
 
