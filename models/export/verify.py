@@ -91,6 +91,6 @@ def run_evaluation(task: Task, spec: ModelSpec, artefact: Path, examples: Path) 
     evaluate: Evaluate = imports.load(task.evaluation or "")
     started = time.monotonic()
     try:
-        return evaluate(pipeline, examples), round(time.monotonic() - started, 3)
+        return evaluate(pipeline, examples, spec.batch.group_items), round(time.monotonic() - started, 3)
     finally:
         pipeline.close()

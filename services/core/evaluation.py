@@ -29,4 +29,6 @@ class Evaluation:
         return self.metrics[self.primary]
 
 
-Evaluate = Callable[[Pipeline, Path], Evaluation]
+Evaluate = Callable[[Pipeline, Path, int], Evaluation]
+"""Pipeline, file of examples, and how many items share an engine run: as many as when serving, since on a graph that
+quantizes activations on the fly the company an item keeps changes its scores."""

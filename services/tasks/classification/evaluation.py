@@ -18,15 +18,17 @@ from services.core.inference import Pipeline
 from services.tasks.classification.schema import Classification, ClassifyRequest, ClassifyResponse
 
 _BINS = 15
-_CHUNK = 4
 
 
-def evaluate(pipeline: Pipeline, data: Path) -> Evaluation:
-    """Score ``pipeline`` on a file of examples (see `read_examples`); texts past the model's limit are cut."""
+def evaluate(pipeline: Pipeline, data: Path, group_items: int = 1) -> Evaluation:
+    """Score ``pipeline`` on a file of examples (see `read_examples`), ``group_items`` in an engine run.
+
+    Texts past the model's limit are cut.
+    """
     examples = sorted(read_examples(data), key=lambda example: len(example[0]))  # alike lengths pad little
     results: list[Classification] = []
-    for start in range(0, len(examples), _CHUNK):
-        results += _classify(pipeline, [text for text, _ in examples[start : start + _CHUNK]])
+    for start in range(0, len(examples), group_items):
+        results += _classify(pipeline, [text for text, _ in examples[start : start + group_items]])
     names = sorted(score.label for score in results[0].labels)
     gold = [_label(label, names) for _, label in examples]
     return _score(gold, [result.labels[0].label for result in results], [result.labels[0].score for result in results])
