@@ -55,6 +55,8 @@ class RayMeter:
 
     def record(self, metric: Metric, value: float, *labels: str) -> None:
         """Observe, add or set, by the metric's kind."""
+        if metric.kind is MetricKind.COUNTER and not value:
+            return  # Ray refuses to add nothing
         family = self._families[metric.name]
         getattr(family, _RECORD[metric.kind])(value, tags=dict(zip(metric.labels, labels, strict=True)))
 

@@ -139,3 +139,28 @@ def test_ctrl_c_drains_exits_0_and_leaves_nothing(tmp_path: Path) -> None:
         _, alive = psutil.wait_procs(processes, timeout=15)
         assert [process.cmdline() for process in alive if process.is_running()] == []
         assert "Traceback" not in running.output
+
+
+def test_with_ray_metrics_ray_exports_what_replicas_record() -> None:
+    with chorale("--tasks", "echo", timeout=240, CHORALE_RAY_METRICS="true") as running:
+        assert httpx.post(f"{running.url}/echo/v1/echo", json={"text": "a"}).status_code == 200
+        assert httpx.post(f"{running.url}/echo/v1/echo", json={"text": ""}).status_code == 400
+        ports = {
+            connection.laddr.port
+            for process in family(running)
+            if "DashboardAgent" in " ".join(process.cmdline())
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        wanted = ("ray_chorale_request_seconds_count{", 'outcome="invalid"', 'protocol="rest"')
+        end = time.monotonic() + 60
+        while not any(all(word in line for word in wanted) for port in ports for line in scrape(port)):
+            assert time.monotonic() < end, "never exported"
+            time.sleep(1)
+
+
+def scrape(port: int) -> list[str]:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=3).text.splitlines()
+    except httpx.HTTPError:
+        return []  # a port of the agent that speaks another protocol
