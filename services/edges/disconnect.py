@@ -5,9 +5,9 @@ anyone hangs up, so asking starts only once a request has run for a while.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Self
 
 from services.core.errors import Code, ServingError
 
@@ -17,36 +17,37 @@ GRACE = 0.05
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-@asynccontextmanager
-async def cancelled_on_disconnect(receive: Receive) -> AsyncIterator[None]:
+class CancelledOnDisconnect:
     """Within, the current task is cancelled when the client goes; that leaves here as CANCELLED.
 
     The request's body must have been read: after it, ``receive`` only ever tells of the disconnect.
     """
-    handler = asyncio.current_task()
-    watcher: asyncio.Task[None] | None = None
-    gone = False
 
-    async def watch() -> None:
-        nonlocal gone
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        gone = True
-        if handler:
-            handler.cancel()
+    __slots__ = ("_gone", "_handler", "_receive", "_timer", "_watcher")
 
-    def start() -> None:
-        nonlocal watcher
-        watcher = asyncio.ensure_future(watch())
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._handler = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._gone = False
 
-    timer = asyncio.get_running_loop().call_later(GRACE, start)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if gone and handler and handler.uncancel() == 0:
+    def __enter__(self) -> Self:
+        self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self._timer.cancel()
+        if self._watcher:
+            self._watcher.cancel()
+        if self._gone and self._handler and kind is asyncio.CancelledError and self._handler.uncancel() == 0:
             raise ServingError(Code.CANCELLED, "The client closed the connection.") from None
-        raise
-    finally:
-        timer.cancel()
-        if watcher:
-            watcher.cancel()
+
+    def _start(self) -> None:
+        self._watcher = asyncio.ensure_future(self._watch())
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._handler:
+            self._handler.cancel()

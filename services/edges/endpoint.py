@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 REQUEST_ID = "x-request-id"
 TIMEOUT = "x-request-timeout"
 PRIORITY = "x-request-priority"
+VIA = "x-chorale-via"
+"""Set by a gateway on what it forwards: that call is counted there under its client's protocol, and here as a hop."""
 
 _LONGEST_ID = 128
 
@@ -85,7 +87,8 @@ class Endpoint:
         finally:
             self._count(-1)
             seconds = time.monotonic() - started
-            self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, self.protocol, outcome)
+            protocol = "hop" if VIA in headers else self.protocol
+            self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, protocol, outcome)
 
     def _count(self, change: int) -> None:
         self._inflight += change

@@ -24,7 +24,7 @@ from services.core.settings import Settings
 from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
-from services.edges.disconnect import cancelled_on_disconnect
+from services.edges.disconnect import CancelledOnDisconnect
 from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
 from services.edges.status import WIRE, retry_after, too_large
 
@@ -82,7 +82,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
         try:
             _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
             body = await _read(request, max_bytes)
-            async with cancelled_on_disconnect(request.receive):
+            with CancelledOnDisconnect(request.receive):
                 response = await endpoint(identity, headers, lambda: _decode(body, record))
         except ServingError as error:
             return error_response(error, identity)

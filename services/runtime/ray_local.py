@@ -68,7 +68,6 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
-        "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(4 * settings.max_request_bytes),
         # Loopback only, and this process's own cluster: a token would guard nothing and outlive it in the home folder.
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",
