@@ -1,0 +1,1 @@
+"""Load and benchmarks; clients of a running server, never part of one."""
