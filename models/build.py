@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.export import exporter
+from models.export.verify import require_gate, verify
 from models.sources import fetch
 from models.store import ArtefactStore
 from services.core.catalog import ModelSpec
@@ -52,12 +53,12 @@ class Builder:
         return dict(exporter(spec.architecture)(spec, folders, target))
 
     def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
+        require_gate(self._tasks[spec.task], spec)
         reference_spec = spec.model_copy(update={"precision": "fp32"})
         reference = self._store.ensure(reference_spec, self._build)
         from models.export.quantize import quantize
-        from models.export.verify import verify
 
         self._progress("quantizing to int8")
-        quantize(reference, target)
+        quantize(reference, target, spec.keep_fp32)
         self._progress("verifying int8 against fp32")
         return verify(self._tasks[spec.task], spec, reference, target).model_dump()

@@ -66,10 +66,10 @@ def _hub(rest: str) -> Path:
     if not revision:
         raise SourceError(f"hub:{rest}: name a revision, hub:{name}@<commit>")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]  # never pickles or code
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise SourceError(f"hub:{rest}: cannot be fetched: {error}") from error

@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,13 @@ class Manifest(BaseModel):
     report: dict[str, Any] = {}
 
 
+_BUILT_FROM = ("name", "version", "architecture", "sources", "labels", "precision")
+
+
 def recipe_digest(spec: ModelSpec) -> str:
     """Changes whenever the artefact would."""
-    fields = spec.model_dump(mode="json", include={"name", "version", "architecture", "sources", "labels", "precision"})
+    quantized = () if spec.precision == "fp32" else ("gate", "keep_fp32")
+    fields = spec.model_dump(mode="json", include={*_BUILT_FROM, *quantized})
     text = json.dumps({"format": BUILD_FORMAT, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -88,21 +92,20 @@ class ArtefactStore:
             return "unreadable manifest.json"
         if manifest.recipe != recipe_digest(spec):
             return "built from another catalog entry or by another version"
-        for name, digest in manifest.files.items():
-            if not (folder / name).is_file():
-                return f"{name} is missing"
-            if sha256(folder / name) != digest:
-                return f"{name} does not match its checksum"
-        return None
+        return _damage(folder, manifest.files)
 
     def manifests(self) -> Iterator[tuple[Path, Manifest]]:
-        """Every artefact there is, sound or not."""
-        for file in sorted(self._root.glob("*/*/*/manifest.json")):
-            yield file.parent, Manifest.model_validate_json(file.read_bytes())
+        """Every artefact there is, sound or not, with a manifest that can be read."""
+        for file in sorted(self._root.glob("*/*/[!.]*/manifest.json")):
+            with suppress(ValidationError):
+                yield file.parent, Manifest.model_validate_json(file.read_bytes())
 
     def _publish(self, spec: ModelSpec, build: Build) -> None:
         folder = self.folder(spec)
-        fresh = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        fresh = folder.with_name(f".building-{folder.name}")  # ours alone: the lock is held
+        old = folder.with_name(f".old-{folder.name}")
+        shutil.rmtree(fresh, ignore_errors=True)  # of a build that was killed
+        fresh.mkdir()
         try:
             report = build(spec, fresh)
             files = {str(path.relative_to(fresh)): sha256(path) for path in sorted(fresh.rglob("*")) if path.is_file()}
@@ -111,7 +114,19 @@ class ArtefactStore:
             )
             (fresh / "manifest.json").write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(old)
             fresh.rename(folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _damage(folder: Path, files: dict[str, str]) -> str | None:
+    """How a folder's files differ from what its manifest says, or None."""
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
+    for name in sorted(there ^ set(files)):
+        return f"{name} is not in manifest.json" if name in there else f"{name} is missing"
+    for name, digest in files.items():
+        if sha256(folder / name) != digest:
+            return f"{name} does not match its checksum"
+    return None

@@ -16,7 +16,8 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from loadtests.bench.direct import Model, load
-from services.core.batching import Batcher, Item
+from services.core.batching import Batcher
+from services.core.queueing import Item
 from services.core.tokenizer import Tokenizer
 
 DEADLINE = 60.0

@@ -37,17 +37,16 @@ def export_sequence_classification(spec: ModelSpec, sources: Mapping[str, Path],
     """``checkpoint``: any transformers sequence-classification checkpoint with a ``tokenizer.json``.
 
     Raises:
-        ExportError: the catalog's labels are not the checkpoint's.
+        ExportError: the catalog's labels are not the checkpoint's, in its order.
     """
     folder = sources["checkpoint"]
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, attn_implementation="eager", trust_remote_code=False, use_safetensors=True, local_files_only=True
     )
     labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
-    if len(labels) != len(spec.labels):
-        raise ExportError(
-            f"{spec.id}: the checkpoint has {len(labels)} labels {labels}, the catalog {len(spec.labels)}"
-        )
+    named = not all(label.startswith("LABEL_") for label in labels)  # transformers' stand-in for unnamed labels
+    if len(labels) != len(spec.labels) or (named and labels != spec.labels):
+        raise ExportError(f"{spec.id}: the checkpoint's labels are {list(labels)}, the catalog's {list(spec.labels)}")
     shutil.copy(folder / "tokenizer.json", target / "tokenizer.json")
     return _export(_LogitsOnly(model), target)
 
@@ -80,8 +79,10 @@ def _export(model: nn.Module, target: Path) -> dict[str, Any]:
         dynamic_shapes={"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}},
         verbose=False,
     )
-    error = max(_parity_error(model, target / "model.onnx", *shape) for shape in [(1, 5), (3, 40), (8, 128)])
-    if error > MAX_PARITY_ERROR:
+    error = float(
+        np.max([_parity_error(model, target / "model.onnx", *shape) for shape in [(1, 5), (3, 40), (8, 128)]])
+    )
+    if not error <= MAX_PARITY_ERROR:  # a NaN is not, either
         raise ExportError(f"ONNX logits differ from torch by {error:.2g}; the limit is {MAX_PARITY_ERROR:g}")
     return {"parity_error": error, "bytes": (target / "model.onnx").stat().st_size}
 

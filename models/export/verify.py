@@ -49,9 +49,8 @@ def verify(task: Task, spec: ModelSpec, reference: Path, candidate: Path, exampl
     Raises:
         GateError: no gate is set, or the candidate does not pass it.
     """
-    if spec.gate is None or task.evaluation is None:
-        raise GateError(f"{spec.id}: the catalog sets no gate, so nothing can vouch for {spec.precision}; add one")
-    examples = examples or RECIPES / spec.gate.examples
+    gate = require_gate(task, spec)
+    examples = examples or RECIPES / gate.examples
     before, reference_seconds = run_evaluation(task, spec, reference, examples)
     after, seconds = run_evaluation(task, spec, candidate, examples)
     same = sum(a == b for a, b in zip(before.answers, after.answers, strict=True))
@@ -66,8 +65,19 @@ def verify(task: Task, spec: ModelSpec, reference: Path, candidate: Path, exampl
         reference_seconds=reference_seconds,
         seconds=seconds,
     )
-    _judge(spec, spec.gate, report)
+    _judge(spec, gate, report)
     return report
+
+
+def require_gate(task: Task, spec: ModelSpec) -> Gate:
+    """The model's gate.
+
+    Raises:
+        GateError: there is none, or nothing to measure with.
+    """
+    if spec.gate is None or task.evaluation is None:
+        raise GateError(f"{spec.id}: the catalog sets no gate, so nothing can vouch for {spec.precision}; add one")
+    return spec.gate
 
 
 def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:

@@ -8,30 +8,22 @@ Knows items, costs, deadlines and priorities. Does not know texts, models, reque
 """
 
 import asyncio
-import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from services.core.catalog import BatchPolicy
 from services.core.context import Priority
 from services.core.errors import Code, ServingError
+from services.core.queueing import Entry, Item, Queue, Run, Ticket
 
 log = logging.getLogger(__name__)
 
-Run = Callable[[Sequence[Any]], Sequence[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One unit of work: what the engine gets, and what it costs (tokens, audio seconds, characters)."""
-
-    payload: Any
-    cost: int
+_LONGEST = 86_400.0
+"""Longest wait a timer is set for, seconds; event loops refuse an infinite one."""
 
 
 class BatchObserver(Protocol):
@@ -39,111 +31,6 @@ class BatchObserver(Protocol):
 
     def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
         """An engine run ended: how long each of its items had waited, and what the run cost."""
-
-
-class _Ticket:
-    """One submit call: its results as they arrive, and whether anyone still waits for them."""
-
-    __slots__ = ("abandoned", "cost", "deadline", "future", "items", "left", "results", "submitted")
-
-    def __init__(self, count: int, deadline: float) -> None:
-        self.future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self.results: list[Any] = [None] * count
-        self.left = count
-        self.deadline = deadline
-        self.abandoned = False
-        self.submitted = time.monotonic()
-        self.items = 0  # of its entries, those that wait in the queue, and their cost
-        self.cost = 0
-
-    def wanted(self) -> bool:
-        """Whether an answer now would still reach someone."""
-        return not self.abandoned and self.deadline > time.monotonic()
-
-
-class _Entry:
-    """An item in a queue. Ordered by priority, then by turn, then by arrival."""
-
-    __slots__ = ("index", "item", "order", "ticket")
-
-    def __init__(self, item: Item, ticket: _Ticket, index: int, order: tuple[int, int, int, int]) -> None:
-        self.item = item
-        self.ticket = ticket
-        self.index = index
-        self.order = order
-
-    def __lt__(self, other: "_Entry") -> bool:
-        return self.order < other.order
-
-
-@dataclass
-class _Queue:
-    """What waits for one key. Guarded by the batcher's lock.
-
-    Entries of abandoned tickets may stay in the heap for a while, uncounted: taking them out at once would cost a
-    pass over the heap per cancelled call. They are swept out together, and the head is never one of them.
-    """
-
-    key: Hashable
-    run: Run
-    policy: BatchPolicy
-    heap: list[_Entry] = field(default_factory=list)
-    items: int = 0
-    cost: int = 0
-    served: int = 0  # cost that ever left the queue: the clock by which turns are given
-    arrived: int = 0  # requests that ever came
-    last_turn: int = 0  # when a lane last took from this queue, in turns of the batcher
-    speed: float = 0.0  # cost per second and lane, smoothed
-
-    def admit(self, items: Sequence[Item], retry_after: float) -> None:
-        """Refuse what does not fit. An empty queue takes any one request."""
-        cost = sum(item.cost for item in items)
-        if self.items and (
-            self.items + len(items) > self.policy.queue_items or self.cost + cost > self.policy.queue_cost
-        ):
-            raise ServingError(
-                Code.OVERLOADED, "The queue is full; retry after the time given.", retry_after=retry_after
-            )
-
-    def push(self, items: Sequence[Item], ticket: _Ticket, priority: Priority) -> None:
-        # An item's turn is the work served by now plus the work of its own request before it. So a list of a
-        # thousand texts does not stand in front of a single text that comes later, and is not starved by many.
-        turn = self.served
-        self.arrived += 1
-        for index, item in enumerate(items):
-            heapq.heappush(self.heap, _Entry(item, ticket, index, (priority, turn, index, self.arrived)))
-            turn += item.cost
-        self._count(ticket, len(items), turn - self.served)
-
-    def take(self, count: int) -> list[_Entry]:
-        """The next ``count`` wanted entries."""
-        window: list[_Entry] = []
-        while self.heap and len(window) < count:
-            entry = heapq.heappop(self.heap)
-            self._count(entry.ticket, -1, -entry.item.cost)
-            self.served += entry.item.cost
-            window.append(entry)
-            self._clear_head()
-        return window
-
-    def abandon(self, ticket: _Ticket) -> None:
-        """Forget a ticket's waiting entries."""
-        ticket.abandoned = True
-        self._count(ticket, -ticket.items, -ticket.cost)
-        if len(self.heap) > 2 * self.items:
-            self.heap = [entry for entry in self.heap if not entry.ticket.abandoned]
-            heapq.heapify(self.heap)
-        self._clear_head()
-
-    def _count(self, ticket: _Ticket, items: int, cost: int) -> None:
-        ticket.items += items
-        ticket.cost += cost
-        self.items += items
-        self.cost += cost
-
-    def _clear_head(self) -> None:
-        while self.heap and self.heap[0].ticket.abandoned:
-            heapq.heappop(self.heap)
 
 
 class Batcher:
@@ -155,7 +42,7 @@ class Batcher:
     def __init__(self, lanes: int, observer: BatchObserver | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
-        self._queues: dict[Hashable, _Queue] = {}
+        self._queues: dict[Hashable, Queue] = {}
         self._wake = threading.Condition()
         self._idle = 0
         self._closing = False
@@ -167,7 +54,7 @@ class Batcher:
     def register(self, key: Hashable, run: Run, policy: BatchPolicy) -> None:
         """Let items of ``key`` be submitted; ``run`` maps a batch of payloads to as many results, on a lane."""
         with self._wake:
-            self._queues[key] = _Queue(key, run, policy)
+            self._queues[key] = Queue(key, run, policy)
 
     async def submit(
         self,
@@ -193,7 +80,7 @@ class Batcher:
         if not items:
             return []
         queue = self._queues[key]
-        ticket = _Ticket(len(items), deadline)
+        ticket = Ticket(len(items), deadline)
         with self._wake:
             if self._closing:
                 raise ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
@@ -201,12 +88,12 @@ class Batcher:
             queue.push(items, ticket, priority)
             if self._idle:
                 self._wake.notify(min(self._idle, len(items)))
+        seconds = min(max(0.0, deadline - time.monotonic()), _LONGEST)
+        timer = self._loop.call_later(seconds, _expire, ticket.future)
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                return await ticket.future
-        except TimeoutError:
-            raise _too_late() from None
+            return await ticket.future
         finally:
+            timer.cancel()
             if ticket.left:
                 with self._wake:
                     queue.abandon(ticket)
@@ -225,7 +112,7 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _drain_time(self, queue: _Queue) -> float:
+    def _drain_time(self, queue: Queue) -> float:
         """Seconds until what waits is done, by the speed seen so far; the retry hint, so kept within reason."""
         if not queue.speed:
             return 1.0
@@ -247,7 +134,7 @@ class Batcher:
             self._run_group(queue, group)
         return True
 
-    def _next_window(self) -> tuple[_Queue, list[_Entry]] | None:
+    def _next_window(self) -> tuple[Queue, list[Entry]] | None:
         with self._wake:
             while True:
                 waiting = [queue for queue in self._queues.values() if queue.items]
@@ -265,7 +152,7 @@ class Batcher:
                 self._wake.wait()
                 self._idle -= 1
 
-    def _run_group(self, queue: _Queue, group: list[_Entry]) -> None:
+    def _run_group(self, queue: Queue, group: list[Entry]) -> None:
         live = [entry for entry in group if entry.ticket.wanted()]
         if not live:
             return
@@ -278,7 +165,7 @@ class Batcher:
         queue.speed += 0.1 * (cost / seconds - queue.speed) if queue.speed else cost / seconds
         self._report(queue.key, live, started, cost)
 
-    def _report(self, key: Hashable, ran: list[_Entry], started: float, cost: int) -> None:
+    def _report(self, key: Hashable, ran: list[Entry], started: float, cost: int) -> None:
         if not self._observer:
             return
         waits = [started - entry.ticket.submitted for entry in ran]
@@ -288,10 +175,10 @@ class Batcher:
             log.exception("the batch observer failed")
 
 
-def _groups(window: list[_Entry], policy: BatchPolicy) -> Iterator[list[_Entry]]:
+def _groups(window: list[Entry], policy: BatchPolicy) -> Iterator[list[Entry]]:
     """Cut a window into groups of similar cost, none past the policy's bounds."""
     window.sort(key=lambda entry: entry.item.cost)
-    group: list[_Entry] = []
+    group: list[Entry] = []
     for entry in window:
         # Sorted: this entry is the longest so far, so it sets the padded cost.
         if group and (len(group) == policy.group_items or (len(group) + 1) * entry.item.cost > policy.group_cost):
@@ -302,7 +189,7 @@ def _groups(window: list[_Entry], policy: BatchPolicy) -> Iterator[list[_Entry]]
         yield group
 
 
-def _run_safely(run: Run, entries: Sequence[_Entry]) -> Sequence[Any]:
+def _run_safely(run: Run, entries: Sequence[Entry]) -> Sequence[Any]:
     """A result or an error for every entry. A batch that fails is run again one by one: only the culprit fails."""
     try:
         results = run([entry.item.payload for entry in entries])
@@ -324,11 +211,16 @@ def _run_safely(run: Run, entries: Sequence[_Entry]) -> Sequence[Any]:
     ]
 
 
+def _expire(future: asyncio.Future[list[Any]]) -> None:
+    if not future.done():
+        future.set_exception(_too_late())
+
+
 def _too_late() -> ServingError:
     return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.")
 
 
-def _deliver(entries: Sequence[_Entry], results: Sequence[Any]) -> None:
+def _deliver(entries: Sequence[Entry], results: Sequence[Any]) -> None:
     """Hand results to their tickets; on the event loop, so that tickets need no lock."""
     for entry, result in zip(entries, results, strict=True):
         ticket = entry.ticket

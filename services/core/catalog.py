@@ -80,6 +80,8 @@ class ModelSpec(_Entry):
     labels: tuple[str, ...] = ()
     max_tokens: int = Field(default=512, ge=1)
     precision: Literal["fp32", "int8"] = "fp32"
+    keep_fp32: tuple[str, ...] = ()
+    """Modules that int8 leaves alone, by the end of their path (``layer.0.output.dense``): those it hurts most."""
     batch: BatchPolicy = BatchPolicy()
     gate: Gate | None = None
     licence: str
@@ -149,8 +151,15 @@ def read_catalog(folders: Sequence[Path], tasks: Sequence[str]) -> Catalog:
 def _read_file(task: str, file: Path) -> list[ModelSpec]:
     try:
         entries = yaml.safe_load(file.read_text(encoding="utf-8"))["models"]
-        return [ModelSpec.model_validate({"task": task, **entry}) for entry in entries]
-    except ValidationError as error:
-        raise ValueError(f"{file}: {invalid(error).message}") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+        return [_entry(task, file, number, entry) for number, entry in enumerate(entries)]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a catalog file (a 'models:' list): {error}") from error
+
+
+def _entry(task: str, file: Path, number: int, entry: dict[str, object]) -> ModelSpec:
+    if "task" in entry:
+        raise ValueError(f"{file}: models[{number}]: remove 'task'; the file's name says it")
+    try:
+        return ModelSpec.model_validate({**entry, "task": task})
+    except ValidationError as error:
+        raise ValueError(f"{file}: models[{number}]: {invalid(error).message}") from error

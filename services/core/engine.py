@@ -37,7 +37,7 @@ class Engine(Protocol):
         """Open the artefact in this folder; ready to run when it returns."""
 
     def close(self) -> None:
-        """Free what the artefact holds. No run is under way, and none follows."""
+        """Free what the artefact holds. No run is under way, and none follows; closing again does nothing."""
 
 
 @runtime_checkable

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from services.core.batching import Batcher, Item
+from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext
+from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
 from services.core.telemetry import TOKENS, BatchKey, Meter

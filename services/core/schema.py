@@ -33,7 +33,19 @@ def _as_many(value: Any) -> Any:
 def _not_blank(text: str) -> str:
     if not text or text.isspace():
         raise PydanticCustomError("blank_text", "Give some text; this one is empty or only white space")
+    if not text.isascii():
+        _encodable(text)
     return text
+
+
+def _encodable(text: str) -> None:
+    # JSON and protobuf refuse lone surrogates before this; a Python caller can still make one.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "not_unicode", "Give text that is valid Unicode; this has a lone surrogate"
+        ) from error
 
 
 def _bounded(texts: tuple[str, ...]) -> tuple[str, ...]:

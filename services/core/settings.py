@@ -12,6 +12,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _BUNDLED_CATALOG = Path(__file__).parents[2] / "models" / "catalog"
 
+
+def _usable_cpus() -> int:
+    """CPUs this process may run on; not every platform can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -20,7 +26,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CHORALE_", frozen=True, extra="ignore")
 
-    home: Path = Path("~/.cache/chorale").expanduser()
+    home: Path = Field(default=Path("~/.cache/chorale"), validate_default=True)
     """Where built artefacts are kept."""
     tasks: CommaList = ()
     """Tasks to serve, comma separated; empty = all that are not opt-in."""
@@ -39,7 +45,7 @@ class Settings(BaseSettings):
     tls_client_ca: Path | None = None
     """PEM of the authority that signs client certificates; given, clients must present one (mTLS)."""
 
-    cpus: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1)
+    cpus: int = Field(default_factory=_usable_cpus, ge=1)
     """CPU share of each task's engine: lanes when its batch policy names none."""
     ray_metrics: bool = False
     """Record metrics through Ray, which scrapes all replicas of a cluster, instead of each answering ``/metrics``."""
@@ -60,6 +66,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("home")
+    @classmethod
+    def _expand(cls, home: Path) -> Path:
+        return home.expanduser()
+
+    @field_validator("tls_certificate", "tls_key", "tls_client_ca", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
 
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:

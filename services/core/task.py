@@ -94,7 +94,7 @@ def discover(packages: Iterable[str] = ("services.tasks",), only: Sequence[str] 
     known = {task.name: task for task in found}
     if unknown := set(only) - set(known):
         raise ValueError(f"unknown task {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
-    chosen = [known[name] for name in only] if only else [task for task in found if not task.opt_in]
+    chosen = [known[name] for name in dict.fromkeys(only)] if only else [task for task in found if not task.opt_in]
     return tuple(sorted(chosen, key=lambda task: task.name))
 
 

@@ -56,6 +56,6 @@ class Tokenizer:
                     " shorten it or set truncate to true.",
                     f"text[{index}]",
                 )
-            # The last token is the separator the model expects at the end.
-            ids = [*ids[: self._max_tokens - 1], ids[-1]]
+            # With special tokens, the last is the separator the model expects at the end.
+            ids = [*ids[: self._max_tokens - 1], ids[-1]] if self._special else ids[: self._max_tokens]
         return np.array(ids, dtype=np.int64)

@@ -18,7 +18,7 @@ class OnnxEncoder:
     """One onnxruntime session, shared by all lanes (a session's ``run`` is thread-safe)."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
+        self._session: ort.InferenceSession | None = session
 
     @classmethod
     def load(cls, artefact: Path, options: EngineOptions) -> Self:
@@ -45,9 +45,11 @@ class OnnxEncoder:
         for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
+        if self._session is None:
+            raise RuntimeError("the engine is closed")
         logits: Logits = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return logits
 
     def close(self) -> None:
-        """Drop the session and its memory."""
-        del self._session
+        """Drop the session and its memory. Pipelines may share an engine, so it may be closed more than once."""
+        self._session = None

@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.core.batching import Batcher, Item, Run
+from services.core.batching import Batcher
 from services.core.catalog import BatchPolicy
 from services.core.context import Priority
 from services.core.errors import Code, ServingError
+from services.core.queueing import Item, Run
 
 PATIENCE = 20.0
 """Seconds that no wait reaches unless something is broken."""

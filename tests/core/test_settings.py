@@ -88,13 +88,11 @@ def test_settings_cannot_be_changed() -> None:
         setattr(Settings(), "rest_port", 8001)  # noqa: B010
 
 
-@pytest.mark.xfail(strict=True, reason="only the default of home is expanded; a manifest's value is not")
 def test_a_tilde_in_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHORALE_HOME", "~/artefacts")
     assert Settings().home == Path.home() / "artefacts"
 
 
-@pytest.mark.xfail(strict=True, reason="an empty variable becomes Path('.'), which counts as a certificate")
 def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHORALE_TLS_CERTIFICATE", "")
     assert Settings().tls_certificate is None

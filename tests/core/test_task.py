@@ -88,6 +88,5 @@ def test_duplicates_are_refused(
         discover((package(monkeypatch, tmp_path, name, twins),))
 
 
-@pytest.mark.xfail(strict=True, reason="discover() returns a task once per mention, so it would be served twice")
 def test_a_task_named_twice_is_served_once() -> None:
     assert len(discover(only=("echo", "echo"))) == 1

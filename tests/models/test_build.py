@@ -187,7 +187,7 @@ def test_a_model_that_fails_its_gate_is_not_published(
     fields: dict[str, float],
     message: str,
 ) -> None:
-    def ruin(source: Path, target: Path) -> None:
+    def ruin(source: Path, target: Path, _: object) -> None:
         """A quantizer that loses everything: positive and negative change places."""
         import onnx
 
@@ -220,7 +220,7 @@ def test_a_quantized_model_without_a_gate_is_not_published(
 
 def test_labels_that_the_checkpoint_does_not_have_are_refused(store: ArtefactStore, make_spec: MakeSpec) -> None:
     spec = make_spec(name="three", labels=("a", "b", "c"))
-    with pytest.raises(ExportError, match=r"three@1: the checkpoint has 2 labels .*negative.*, the catalog 3"):
+    with pytest.raises(ExportError, match=r"three@1: the checkpoint's labels are .*negative.*, the catalog's .*c"):
         Builder(store, TASKS, lambda _: None).ensure(spec)
     assert store.fault(spec) == "not built"
 
@@ -241,13 +241,11 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
         exporter("gpt")
 
 
-@pytest.mark.xfail(strict=True, reason="only the number of labels is compared: swapped labels answer the opposite")
 def test_labels_in_another_order_than_the_checkpoints_are_refused(store: ArtefactStore, make_spec: MakeSpec) -> None:
     with pytest.raises(ExportError, match="labels"):
         Builder(store, TASKS, lambda _: None).ensure(make_spec(name="swapped", labels=LABELS[::-1]))
 
 
-@pytest.mark.xfail(strict=True, reason="_export: 'nan > limit' is False, so a model of NaN passes parity")
 def test_a_model_that_computes_nan_is_not_published(
     store: ArtefactStore, make_spec: MakeSpec, tmp_path: Path, tokenizer_file: Path
 ) -> None:

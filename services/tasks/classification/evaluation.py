@@ -3,10 +3,9 @@
 ECE: Guo et al. 2017, "On Calibration of Modern Neural Networks", 15 equal bins of the top label's probability.
 """
 
-import csv
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +25,8 @@ def evaluate(pipeline: Pipeline, data: Path, group_items: int = 1) -> Evaluation
     Texts past the model's limit are cut.
     """
     examples = sorted(read_examples(data), key=lambda example: len(example[0]))  # alike lengths pad little
+    if not examples:
+        raise ValueError(f"{data}: no examples")
     results: list[Classification] = []
     for start in range(0, len(examples), group_items):
         results += _classify(pipeline, [text for text, _ in examples[start : start + group_items]])
@@ -43,22 +44,28 @@ def read_examples(file: Path) -> list[tuple[str, str]]:
         ValueError: a line has no text or label; names the line.
     """
     opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rt", encoding="utf-8", newline="") as stream:
-        rows = (
-            map(json.loads, stream)
-            if ".jsonl" in file.name
-            else csv.reader(stream, "excel-tab", quoting=csv.QUOTE_NONE)
-        )
-        return list(_pairs(rows, file))
+    parse = _parse_json if ".jsonl" in file.name else _parse_tsv
+    with opener(file, "rt", encoding="utf-8", newline="\n") as lines:
+        return [_parsed(parse, line, f"{file}, line {number}") for number, line in enumerate(lines, 1)]
 
 
-def _pairs(rows: Iterator[dict[str, str | int] | list[str]], file: Path) -> Iterator[tuple[str, str]]:
-    for number, row in enumerate(rows, 1):
-        try:
-            text, label = (row["text"], row["label"]) if isinstance(row, dict) else (row[0], row[1])
-        except (KeyError, IndexError):
-            raise ValueError(f"{file}, line {number}: expected a text and a label") from None
-        yield str(text), str(label)
+def _parsed(parse: Callable[[str], tuple[str, str]], line: str, place: str) -> tuple[str, str]:
+    try:
+        return parse(line)
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{place}: expected a text and a label") from None
+
+
+def _parse_json(line: str) -> tuple[str, str]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise TypeError(row)
+    return str(row["text"]), str(row["label"])
+
+
+def _parse_tsv(line: str) -> tuple[str, str]:
+    text, label = line.rstrip("\r\n").split("\t")[:2]
+    return text, label
 
 
 def _classify(pipeline: Pipeline, texts: Sequence[str]) -> tuple[Classification, ...]:
@@ -76,7 +83,7 @@ def _score(gold: Sequence[str], answers: Sequence[str], confidences: Sequence[fl
     right = np.array([expected == answer for expected, answer in zip(gold, answers, strict=True)])
     metrics = {
         "accuracy": float(right.mean()),
-        "macro_f1": float(np.mean([_f1(gold, answers, label) for label in sorted(set(gold))])),
+        "macro_f1": float(np.mean([_f1(gold, answers, label) for label in sorted({*gold, *answers})])),
         "ece": calibration_error(right, np.array(confidences)),
         "examples": float(len(gold)),
     }

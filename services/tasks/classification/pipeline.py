@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from services.core.batching import Item
 from services.core.catalog import ModelSpec
 from services.core.engine import Encoder, TokenIds
+from services.core.queueing import Item
 from services.core.schema import Usage
 from services.core.tokenizer import Tokenizer
 from services.tasks.classification.schema import Classification, ClassifyRequest, ClassifyResponse, LabelScore

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from services.core.batching import Item
 from services.core.catalog import ModelSpec
 from services.core.engine import Echo
+from services.core.queueing import Item
 from services.tasks.echo.schema import EchoRequest, EchoResponse, EchoResult
 
 
