@@ -40,9 +40,13 @@ def here(text: str, server: Chorale) -> str:
     return text.replace(":8000", f":{server.rest_port}").replace(":9000", f":{server.grpc_port}")
 
 
-def rounded(value: Any) -> Any:
-    """Scores to one decimal: onnxruntime's int8 kernels differ a little between CPUs."""
-    return json.loads(json.dumps(value), parse_float=lambda text: round(float(text), 1))
+def near(value: Any) -> Any:
+    """The same with room in the scores: onnxruntime's int8 kernels differ a little between CPUs."""
+    if isinstance(value, dict):
+        return {key: near(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [near(inner) for inner in value]
+    return pytest.approx(value, abs=0.05) if isinstance(value, float) else value
 
 
 @pytest.mark.cluster
@@ -50,7 +54,7 @@ def rounded(value: Any) -> Any:
 def test_the_curl_call_gives_the_answer_shown(server: Chorale) -> None:
     command, answer = block("curl ")
     done = subprocess.run(["bash", "-c", here(command, server)], capture_output=True, text=True, check=True)
-    assert rounded(json.loads(done.stdout)) == rounded(json.loads(answer))
+    assert json.loads(done.stdout) == near(json.loads(answer))
 
 
 @pytest.mark.cluster

@@ -83,8 +83,9 @@ class Gateway:
     async def _watch_health(self) -> None:
         """Keep grpc.health.v1 true."""
         while True:
-            await self._grpc.set_serving(serving=all((await self._backend.ready()).values()))
-            await asyncio.sleep(2)
+            serving = all((await self._backend.ready()).values())
+            await self._grpc.set_serving(serving=serving)
+            await asyncio.sleep(2 if serving else 0.1)
 
 
 class OneRequestId:

@@ -75,8 +75,10 @@ async def test_grpc(cluster: Chorale) -> None:
             await call(EchoRequest(text=["a"], model="nobody").SerializeToString())
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert dict(caught.value.trailing_metadata() or ())["x-chorale-code"] == "NOT_FOUND"
-        health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        check = health_pb2_grpc.HealthStub(channel).Check
+        async with asyncio.timeout(10):
+            while (await check(health_pb2.HealthCheckRequest())).status != health_pb2.HealthCheckResponse.SERVING:
+                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("prefix", ["", "/echo"], ids=["gateway", "task lane"])
