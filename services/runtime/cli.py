@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from services import __version__
 from services.core.catalog import Catalog, ModelSpec
 from services.core.errors import invalid
 from services.core.settings import Settings
@@ -32,6 +33,19 @@ app.add_typer(models_app, name="models")
 console = Console(highlight=False, soft_wrap=True)
 
 TasksOption = Annotated[str | None, typer.Option(help="Tasks, comma separated. Default: CHORALE_TASKS, or all.")]
+
+
+def _version(wanted: bool) -> None:  # typer calls it so
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def chorale(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Text and speech models over REST and gRPC."""
 
 
 @app.command()

@@ -92,7 +92,9 @@ for argument in "$@"; do
     [ "$previous" = -f ] && sed -i {" ".join("-e " + shlex.quote(rule) for rule in rules)} "$argument"
     previous=$argument
 done
-exec setpriv --pdeathsig TERM {shlex.quote(str(get_haproxy_binary()))} "$@"
+real={shlex.quote(str(get_haproxy_binary()))}
+if command -v setpriv >/dev/null; then exec setpriv --pdeathsig TERM "$real" "$@"; fi
+exec "$real" "$@"
 """
     )
     wrapper.chmod(0o755)

@@ -1,6 +1,7 @@
 """What only gRPC can get wrong: wire bytes, status and trailers, deadlines, health, reflection, TLS."""
 
 import asyncio
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -152,6 +153,7 @@ def certificates(folder: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs the openssl command to make certificates")
 @pytest.mark.parametrize("mutual", [False, True], ids=["TLS", "mTLS"])
 async def test_tls(tmp_path: Path, mutual: bool) -> None:
     key, certificate = certificates(tmp_path)
