@@ -12,7 +12,7 @@ from models.export import exporter
 from models.export.verify import require_gate, verify
 from models.sources import fetch
 from models.store import ArtefactStore
-from services.core.catalog import ModelSpec
+from services.core.catalog import ModelSpec, Precision
 from services.core.task import Task
 
 Progress = Callable[[str], None]
@@ -43,7 +43,7 @@ class Builder:
 
     def _build(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         started = time.monotonic()
-        report = self._export(spec, target) if spec.precision == "fp32" else self._quantize(spec, target)
+        report = self._export(spec, target) if spec.precision is Precision.FP32 else self._quantize(spec, target)
         return {**report, "build_seconds": round(time.monotonic() - started, 1)}
 
     def _export(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class Builder:
 
     def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         require_gate(self._tasks[spec.task], spec)
-        reference_spec = spec.model_copy(update={"precision": "fp32"})
+        reference_spec = spec.model_copy(update={"precision": Precision.FP32})
         reference = self._store.ensure(reference_spec, self._build)
         from models.export.quantize import quantize
 

@@ -8,11 +8,12 @@ import importlib.metadata
 from pathlib import Path
 
 from services.core.catalog import Source
+from services.core.errors import OperatorError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-class SourceError(Exception):
+class SourceError(OperatorError):
     """A source that is missing or not what the catalog says it is; the message says what to do."""
 
 

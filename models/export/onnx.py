@@ -17,12 +17,13 @@ from transformers import AutoModelForSequenceClassification
 
 from models.architectures import EncoderClassifier
 from services.core.catalog import ModelSpec
+from services.core.errors import OperatorError
 
 OPSET = 20
 MAX_PARITY_ERROR = 1e-3
 
 
-class ExportError(Exception):
+class ExportError(OperatorError):
     """The exported graph does not compute what the torch model does."""
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from services.core import imports
 from services.core.catalog import Gate, ModelSpec
 from services.core.engine import EngineOptions
+from services.core.errors import OperatorError
 from services.core.evaluation import Evaluate, Evaluation
 from services.core.task import Task
 from services.engines import engine_class
@@ -15,7 +16,7 @@ from services.engines import engine_class
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 
-class GateError(Exception):
+class GateError(OperatorError):
     """The candidate lost more than its gate allows; nothing is published."""
 
 

@@ -4,8 +4,9 @@ Owns the shape of an entry and how a request's model id finds one. Knows nothing
 """
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,6 +15,13 @@ from services.core.errors import Code, ServingError, invalid
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Precision(StrEnum):
+    """Number format of an artefact's weights."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
 
 
 class _Entry(BaseModel):
@@ -79,7 +87,7 @@ class ModelSpec(_Entry):
     sources: dict[str, Source] = {}
     labels: tuple[str, ...] = ()
     max_tokens: int = Field(default=512, ge=1)
-    precision: Literal["fp32", "int8"] = "fp32"
+    precision: Precision = Precision.FP32
     keep_fp32: tuple[str, ...] = ()
     """Modules that int8 leaves alone, by the end of their path (``layer.0.output.dense``): those it hurts most."""
     batch: BatchPolicy = BatchPolicy()

@@ -1,8 +1,14 @@
-"""The one error every layer raises, and the codes it may carry.
+"""The errors of the project, and the codes they may carry.
 
     Exception
-    └── ServingError            code, one sentence saying what to do, offending parameter, retry hint
-        └── invalid(...)        built from a pydantic ValidationError
+    ├── ServingError        for a caller: code, one sentence saying what to do, offending parameter, retry hint
+    └── OperatorError       for whoever runs the command: one sentence; settings, catalogs, ports, builds
+        ├── BuildError        runtime/loading.py
+        ├── PortInUseError    runtime/local.py
+        ├── StartError        runtime/ray_local.py
+        ├── SourceError       models/sources.py
+        ├── ExportError       models/export/onnx.py
+        └── GateError         models/export/verify.py
 
 Knows no protocol: how a code looks as an HTTP status or a gRPC status is in ``services/edges/status.py``.
 Errors cross process boundaries, so they must survive pickling.
@@ -50,6 +56,10 @@ class ServingError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+class OperatorError(Exception):
+    """What the person who runs the command can mend; shown as one sentence, without a stack trace."""
 
 
 def invalid(error: ValidationError) -> ServingError:

@@ -14,6 +14,7 @@ from services.core import imports
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec, read_catalog
 from services.core.engine import EngineOptions
+from services.core.errors import OperatorError
 from services.core.inference import InferenceService, Loaded, Pipeline
 from services.core.schema import Request
 from services.core.settings import Settings
@@ -22,7 +23,7 @@ from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
 from services.engines import TEST_ENGINES, engine_class
 
 
-class BuildError(Exception):
+class BuildError(OperatorError):
     """Artefacts could not be built; the build's own message went to the terminal."""
 
 
@@ -30,13 +31,16 @@ def read_world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
     """The tasks to serve and their models.
 
     Raises:
-        ValueError: unknown tasks, an invalid catalog, or an engine that is for tests only.
+        OperatorError: unknown tasks, an invalid catalog, or an engine that is for tests only.
     """
-    tasks = discover(settings.task_packages, settings.tasks)
-    catalog = read_catalog(settings.catalog, [task.name for task in tasks])
+    try:
+        tasks = discover(settings.task_packages, settings.tasks)
+        catalog = read_catalog(settings.catalog, [task.name for task in tasks])
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
     for spec in catalog.specs:
         if spec.engine in TEST_ENGINES:
-            raise ValueError(f"{spec.id}: engine {spec.engine!r} is for tests; its answers mean nothing")
+            raise OperatorError(f"{spec.id}: engine {spec.engine!r} is for tests; its answers mean nothing")
     return tasks, catalog
 
 

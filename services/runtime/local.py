@@ -11,6 +11,7 @@ import uvloop
 from fastapi import FastAPI
 
 from services.core.catalog import Catalog
+from services.core.errors import OperatorError
 from services.core.inference import InferenceService
 from services.core.settings import Settings
 from services.core.task import Task
@@ -21,7 +22,7 @@ from services.runtime.loading import load_models, make_service, read_world
 from services.runtime.meters import PrometheusMeter
 
 
-class PortInUseError(Exception):
+class PortInUseError(OperatorError):
     """A port to listen on is taken; the message says which setting to change."""
 
 

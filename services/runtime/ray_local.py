@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from services.core.errors import OperatorError
 from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime.ray_loopback import on_loopback, start_slim_head, write_haproxy_wrapper
@@ -23,7 +24,7 @@ START_TIMEOUT = 600.0
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
 
-class StartError(Exception):
+class StartError(OperatorError):
     """The cluster or an application did not come up; the message says what Ray said."""
 
 

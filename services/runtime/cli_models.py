@@ -1,0 +1,124 @@
+"""``chorale models`` and ``chorale eval``: what there is, building it, and scoring it. Imports torch only to build."""
+
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.status import Status
+from rich.table import Table
+
+from models.store import ArtefactStore
+from services.core.catalog import Catalog, ModelSpec, Precision
+from services.core.errors import OperatorError
+from services.core.task import Task
+from services.runtime.terminal import TasksOption, console, settings_from, world_of
+
+models_app = typer.Typer(help="The model catalog and the artefacts built from it.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def list_models(tasks: TasksOption = None) -> None:
+    """Models of the catalog, and whether their artefacts are built."""
+    settings = settings_from(tasks=tasks)
+    _, catalog = world_of(settings)
+    store = ArtefactStore(settings.home)
+    table = Table("task", "model", "engine", "precision", "artefact", "licence", "score", box=None, pad_edge=False)
+    for spec in catalog.specs:
+        state = (store.fault(spec) or "built") if spec.architecture else "none needed"
+        score = ", ".join(f"{score.dataset} {score.metric} {score.value:g}" for score in spec.scores)
+        name = f"{spec.id}{' (default)' if spec.default else ''}"
+        table.add_row(spec.task, name, spec.engine, spec.precision, state, spec.licence, score)
+    console.print(table)
+
+
+@models_app.command("build")
+def build_models(
+    model: Annotated[str | None, typer.Argument(help="Model id. Default: all.")] = None, tasks: TasksOption = None
+) -> None:
+    """Build what is missing, stale or corrupted, and verify it. Sound artefacts are left alone."""
+    settings = settings_from(tasks=tasks)
+    chosen, catalog = world_of(settings)
+    store = ArtefactStore(settings.home)
+    for spec in catalog.specs if model is None else [_only(catalog, model)]:
+        if spec.architecture:
+            label = f"{spec.id} {spec.precision}"
+            with console.status(label) as status:
+                folder = _built(spec, chosen, store, _steps(status, label))
+            size = sum(path.stat().st_size for path in folder.iterdir())
+            console.print(f"{label}: sound, {size / 1e6:.1f} MB")
+
+
+@models_app.command("verify")
+def verify_model(
+    model: Annotated[str, typer.Argument(help="Model id.")],
+    data: Annotated[Path | None, typer.Option(help="Labelled examples. Default: those of the model's gate.")] = None,
+) -> None:
+    """Compare a built model with its fp32 reference; fails when it is past its gate."""
+    from models.export.verify import verify
+
+    settings = settings_from()
+    tasks, catalog = world_of(settings)
+    store, spec = ArtefactStore(settings.home), _only(catalog, model)
+    candidate = _built(spec, tasks, store, console.print)
+    reference = _built(spec.model_copy(update={"precision": Precision.FP32}), tasks, store, console.print)
+    (task,) = [task for task in tasks if task.name == spec.task]
+    for name, value in verify(task, spec, reference, candidate, data).model_dump().items():
+        console.print(f"{name:18} {value}")
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="Task name.")],
+    data: Annotated[Path, typer.Option(help="Labelled examples.", exists=True, dir_okay=False)],
+    model: Annotated[str | None, typer.Option(help="Model id. Default: the task's default.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Default: the catalog's.")] = None,
+) -> None:
+    """Score a model on labelled examples."""
+    from models.export.verify import run_evaluation
+
+    settings = settings_from(tasks=task)
+    (chosen,), catalog = world_of(settings)
+    spec = catalog.resolve(task, model)
+    spec = spec.model_copy(update={"precision": precision or spec.precision})
+    artefact = _built(spec, (chosen,), ArtefactStore(settings.home), console.print)
+    try:
+        result, seconds = run_evaluation(chosen, spec, artefact, data)
+    except ValueError as error:
+        raise OperatorError(str(error)) from error
+    console.print(f"{spec.id} {spec.precision} on {data.name} ({seconds:.1f} s)")
+    for name, value in result.metrics.items():
+        console.print(f"  {name:10} {value:.4g}")
+
+
+def _built(spec: ModelSpec, tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[str], None]) -> Path:
+    """The sound artefact of a model."""
+    from models.build import Builder
+
+    _hush_exporters()
+    folder = Builder(store, {task.name: task for task in tasks}, progress).ensure(spec)
+    if folder is None:
+        raise OperatorError(f"{spec.id} needs no artefact: there is nothing to build or score")
+    return folder
+
+
+def _only(catalog: Catalog, model: str) -> ModelSpec:
+    found = [spec for spec in catalog.specs if model in (spec.id, spec.name, *spec.aliases)]
+    if not found:
+        raise OperatorError(f"no model {model!r}; known: {', '.join(spec.id for spec in catalog.specs)}")
+    return found[-1]  # the newest, as for a request
+
+
+def _steps(status: Status, label: str) -> Callable[[str], None]:
+    return lambda step: status.update(f"{label}: {step}")
+
+
+def _hush_exporters() -> None:
+    """Torch's exporter and transformers narrate their internals; what matters here are our own steps and errors."""
+    import transformers
+
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
