@@ -43,7 +43,7 @@ class Builder:
 
     def _build(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         started = time.monotonic()
-        report = self._export(spec, target) if spec.precision is Precision.FP32 else self._quantize(spec, target)
+        report = self._export(spec, target) if spec.precision == Precision.FP32 else self._quantize(spec, target)
         return {**report, "build_seconds": round(time.monotonic() - started, 1)}
 
     def _export(self, spec: ModelSpec, target: Path) -> dict[str, Any]:

@@ -49,7 +49,7 @@ _BUILT_FROM = ("name", "version", "architecture", "sources", "labels", "precisio
 
 def recipe_digest(spec: ModelSpec) -> str:
     """Changes whenever the artefact would."""
-    quantized = () if spec.precision is Precision.FP32 else ("gate", "keep_fp32")
+    quantized = () if spec.precision == Precision.FP32 else ("gate", "keep_fp32")
     fields = spec.model_dump(mode="json", include={*_BUILT_FROM, *quantized})
     text = json.dumps({"format": BUILD_FORMAT, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

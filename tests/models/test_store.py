@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.store import ArtefactStore
-from services.core.catalog import Gate, ModelSpec
+from services.core.catalog import Gate, ModelSpec, Precision
 
 SPEC = ModelSpec(
     task="t", name="m", description="", engine="fake", architecture="a", labels=("no", "yes"), licence="none"
@@ -65,7 +65,7 @@ def test_an_artefact_is_built_once_and_reused(store: ArtefactStore, tmp_path: Pa
 
 def test_precisions_and_versions_live_side_by_side(store: ArtefactStore) -> None:
     build = Build()
-    variants = [SPEC, SPEC.model_copy(update={"precision": "int8"}), SPEC.model_copy(update={"version": "2"})]
+    variants = [SPEC, SPEC.model_copy(update={"precision": Precision.INT8}), SPEC.model_copy(update={"version": "2"})]
     for spec in variants * 2:
         store.ensure(spec, build)
     assert build.count == 3
@@ -220,7 +220,7 @@ def test_listing_skips_what_a_killed_build_left(store: ArtefactStore) -> None:
 
 
 def test_a_changed_gate_is_asked_again(store: ArtefactStore) -> None:
-    spec = SPEC.model_copy(update={"precision": "int8", "gate": Gate(examples="x.tsv")})
+    spec = SPEC.model_copy(update={"precision": Precision.INT8, "gate": Gate(examples="x.tsv")})
     store.ensure(spec, Build())
     stricter = spec.model_copy(update={"gate": Gate(examples="x.tsv", max_score_drop=0)})
     assert store.fault(stricter) is not None
