@@ -11,6 +11,7 @@ from services.core.catalog import Source
 from services.core.errors import OperatorError
 
 WEIGHTS = Path(__file__).parent / "weights"
+RECIPES = Path(__file__).parent / "recipes"
 
 
 class SourceError(OperatorError):
@@ -36,6 +37,20 @@ def fetch(source: Source) -> Path:
                 " fetch the file again, or correct the catalog if the change is meant"
             )
     return folder
+
+
+def fingerprint(source: Source) -> dict[str, str]:
+    """What tells that files of a source changed: digests of bundled ones, size and time of those at a path.
+
+    Packages and hub revisions are pinned; the digests the catalog sets are checked by `fetch`.
+    """
+    scheme, _, rest = source.uri.partition(":")
+    if scheme == "bundled":
+        return {path.name: sha256(path) for path in sorted(_bundled(rest).glob("*")) if path.is_file()}
+    if scheme == "path":
+        stats = [(path.name, path.stat()) for path in sorted(_path(rest).glob("*")) if path.is_file()]
+        return {name: f"{stat.st_size} {stat.st_mtime_ns}" for name, stat in stats}
+    return {}
 
 
 def sha256(file: Path) -> str:

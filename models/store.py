@@ -11,15 +11,14 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.sources import sha256
+from models.sources import RECIPES, fingerprint, sha256
 from services.core.catalog import ModelSpec, Precision
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,10 @@ def recipe_digest(spec: ModelSpec) -> str:
     """Changes whenever the artefact would."""
     quantized = () if spec.precision == Precision.FP32 else ("gate", "keep_fp32")
     fields = spec.model_dump(mode="json", include={*_BUILT_FROM, *quantized})
-    text = json.dumps({"format": BUILD_FORMAT, **fields}, sort_keys=True)
+    inputs = {role: fingerprint(source) for role, source in spec.sources.items()}
+    examples = RECIPES / spec.gate.examples if spec.gate and quantized else None
+    judged_by = sha256(examples) if examples and examples.is_file() else ""
+    text = json.dumps({"format": BUILD_FORMAT, "inputs": inputs, "examples": judged_by, **fields}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -93,12 +95,6 @@ class ArtefactStore:
         if manifest.recipe != recipe_digest(spec):
             return "built from another catalog entry or by another version"
         return _damage(folder, manifest.files)
-
-    def manifests(self) -> Iterator[tuple[Path, Manifest]]:
-        """Every artefact there is, sound or not, with a manifest that can be read."""
-        for file in sorted(self._root.glob("*/*/[!.]*/manifest.json")):
-            with suppress(ValidationError):
-                yield file.parent, Manifest.model_validate_json(file.read_bytes())
 
     def _publish(self, spec: ModelSpec, build: Build) -> None:
         folder = self.folder(spec)

@@ -52,7 +52,7 @@ def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
             if not service.name.endswith("Service"):
                 yield f"{file.name}: service {service.name} does not end in Service"
             for rpc in service.method:
-                if other := verbs.setdefault(rpc.name, file.name) != file.name:
+                if (other := verbs.setdefault(rpc.name, file.name)) != file.name:
                     yield f"{file.name}: RPC {rpc.name} is also in {other}"
                 if not rpc.input_type.endswith(f".{rpc.name}Request"):
                     yield f"{file.name}: {rpc.name} takes {rpc.input_type}, not {rpc.name}Request"

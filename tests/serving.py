@@ -79,7 +79,7 @@ async def serve(
     folder: Path, engine: Encoder | None = None, policy: BatchPolicy | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """All tasks in this process, on free ports; ``engine`` answers classification."""
-    chosen = Settings(rest_port=free_port(), grpc_port=free_port(), drain_seconds=2, **settings)
+    chosen = Settings(rest_port=free_port(), grpc_port=free_port(), **{"drain_seconds": 2, **settings})
     spec = fake_spec(default=True, batch=policy or BatchPolicy())
     echo = fake_spec("echo", "echo", default=True)
     tokenizer = ModelTokenizer(tiny_tokenizer(folder), MAX_TOKENS, spec.id)

@@ -11,8 +11,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where torch's exporter writes the modules a node came from, outermost first."""
+from models.export.onnx import SCOPES
 
 
 def quantize(source: Path, target: Path, keep_fp32: Sequence[str] = ()) -> None:
@@ -52,7 +51,7 @@ def _products(graph: onnx.ModelProto, module: str) -> list[onnx.NodeProto]:
         node
         for node in graph.graph.node
         if node.op_type in ("MatMul", "Gemm")
-        and any(entry.key == _SCOPES and f"{module}'" in entry.value for entry in node.metadata_props)
+        and any(entry.key == SCOPES and f"{module}'" in entry.value for entry in node.metadata_props)
     ]
     if not found:
         raise ValueError(f"keep_fp32: the graph has no module that ends in {module}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from models.sources import RECIPES
 from services.core import imports
 from services.core.catalog import Gate, ModelSpec
 from services.core.engine import EngineOptions
@@ -12,8 +13,6 @@ from services.core.errors import OperatorError
 from services.core.evaluation import Evaluate, Evaluation
 from services.core.task import Task
 from services.engines import engine_class
-
-RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 class GateError(OperatorError):

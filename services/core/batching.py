@@ -29,8 +29,8 @@ _LONGEST = 86_400.0
 class BatchObserver(Protocol):
     """Told what the batcher did; called on lane threads."""
 
-    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
-        """An engine run ended: how long each of its items had waited, and what the run cost."""
+    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
+        """An engine run ended: how long its items had waited, what it cost, and how many items wait now."""
 
 
 class Batcher:
@@ -83,7 +83,7 @@ class Batcher:
         ticket = Ticket(len(items), deadline)
         with self._wake:
             if self._closing:
-                raise ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
+                raise _closing()
             queue.admit(items, self._drain_time(queue))
             queue.push(items, ticket, priority)
             if self._idle:
@@ -103,6 +103,14 @@ class Batcher:
         """Items in all queues."""
         with self._wake:
             return sum(queue.items for queue in self._queues.values())
+
+    def abort(self) -> None:
+        """Fail every call that still waits: the time to drain is over. Call on the event loop."""
+        with self._wake:
+            tickets = {entry.ticket for queue in self._queues.values() for entry in queue.heap}
+        for ticket in tickets:
+            if not ticket.future.done():
+                ticket.future.set_exception(_closing())
 
     def close(self) -> None:
         """Refuse new work, finish what waits, and end the lanes."""
@@ -145,7 +153,7 @@ class Batcher:
                     queue.last_turn = self._turns
                     # A fair share for each lane: one lane must not sit idle beside one with a long window.
                     share = -(-queue.items // len(self._threads))
-                    return queue, queue.take(min(share, queue.policy.window_items))
+                    return queue, queue.take(min(share, queue.policy.window_items), queue.policy.window_cost)
                 if self._closing:
                     return None
                 self._idle += 1
@@ -163,14 +171,15 @@ class Batcher:
             self._loop.call_soon_threadsafe(_deliver, live, results)
         cost = sum(entry.item.cost for entry in live)
         queue.speed += 0.1 * (cost / seconds - queue.speed) if queue.speed else cost / seconds
-        self._report(queue.key, live, started, cost)
+        self._report(queue, live, started, cost)
 
-    def _report(self, key: Hashable, ran: list[Entry], started: float, cost: int) -> None:
+    def _report(self, queue: Queue, ran: list[Entry], started: float, cost: int) -> None:
         if not self._observer:
             return
         waits = [started - entry.ticket.submitted for entry in ran]
         try:
-            self._observer.ran(key, waits, cost, len(ran) * ran[-1].item.cost)  # sorted: the last is longest
+            padded = len(ran) * ran[-1].item.cost  # sorted: the last is longest
+            self._observer.ran(queue.key, waits, cost, padded, queue.items)
         except Exception:  # a lane must outlive a meter that fails
             log.exception("the batch observer failed")
 
@@ -214,6 +223,10 @@ def _run_safely(run: Run, entries: Sequence[Entry]) -> Sequence[Any]:
 def _expire(future: asyncio.Future[list[Any]]) -> None:
     if not future.done():
         future.set_exception(_too_late())
+
+
+def _closing() -> ServingError:
+    return ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
 
 
 def _too_late() -> ServingError:

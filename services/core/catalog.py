@@ -47,7 +47,10 @@ class BatchPolicy(_Entry):
     group_cost: int = Field(default=8192, ge=1)
     """Most padded cost (items x longest item) in one engine run of several items."""
     window_items: int = Field(default=32, ge=1)
-    """Most items a lane takes at a time; they are sorted by cost and run in groups."""
+    """Most items a lane takes at a time; they are sorted by cost and run in groups. What a lane has taken, nothing
+    overtakes: with groups of one there is nothing to sort, so take one."""
+    window_cost: int = Field(default=4096, ge=1)
+    """A lane takes no more once what it has taken costs this much."""
     queue_items: int = Field(default=4096, ge=1)
     """Most items waiting; past it requests are refused as OVERLOADED."""
     queue_cost: int = Field(default=1_000_000, ge=1)
@@ -152,8 +155,13 @@ def read_catalog(folders: Sequence[Path], tasks: Sequence[str]) -> Catalog:
     Raises:
         ValueError: a file is not valid YAML or an entry is not valid; names the file and the field.
     """
-    files = [(task, folder / f"{task}.yaml") for folder in folders for task in tasks]
-    return Catalog([spec for task, file in files if file.is_file() for spec in _read_file(task, file)])
+    specs: list[ModelSpec] = []
+    for file_task, file in ((task, folder / f"{task}.yaml") for folder in folders for task in tasks):
+        found = _read_file(file_task, file) if file.is_file() else []
+        if any(spec.default for spec in found):  # a later folder's default wins
+            specs = [spec.model_copy(update={"default": False}) if spec.task == file_task else spec for spec in specs]
+        specs += found
+    return Catalog(specs)
 
 
 def _read_file(task: str, file: Path) -> list[ModelSpec]:
@@ -170,4 +178,4 @@ def _entry(task: str, file: Path, number: int, entry: dict[str, object]) -> Mode
     try:
         return ModelSpec.model_validate({**entry, "task": task})
     except ValidationError as error:
-        raise ValueError(f"{file}: models[{number}]: {invalid(error).message}") from error
+        raise ValueError(f"{file}: models[{number}]: {invalid(error, 'catalog entry').message}") from error

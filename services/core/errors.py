@@ -18,6 +18,8 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
+_LONGEST_NAME = 100
+
 
 class Code(StrEnum):
     """What went wrong, in words no protocol owns."""
@@ -62,19 +64,26 @@ class OperatorError(Exception):
     """What the person who runs the command can mend; shown as one sentence, without a stack trace."""
 
 
-def invalid(error: ValidationError) -> ServingError:
-    """The first problem of a failed validation, as an INVALID_ARGUMENT that names the field and index."""
+def invalid(error: ValidationError, what: str = "request") -> ServingError:
+    """The first problem of a failed validation, as an INVALID_ARGUMENT that names the field and index of ``what``."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     param = _path(problem["loc"])
     sentence = problem["msg"][:1].lower() + problem["msg"][1:]
-    if problem["type"] == "extra_forbidden":
-        sentence = "is not a field of this request; remove it"
-    return ServingError(Code.INVALID_ARGUMENT, f"{param or 'request body'}: {sentence}", param)
+    if problem["type"] == "extra_forbidden" and param:
+        return unknown_field(param, what)
+    return ServingError(Code.INVALID_ARGUMENT, f"{param}: {sentence}" if param else sentence, param)
+
+
+def unknown_field(name: str, what: str = "request") -> ServingError:
+    """A field there is not."""
+    name = name[:_LONGEST_NAME]
+    return ServingError(Code.INVALID_ARGUMENT, f"{name}: is not a field of this {what}; remove it", name)
 
 
 def _path(loc: tuple[int | str, ...]) -> str | None:
     """``("text", 3)`` -> ``text[3]``."""
     path = ""
-    for part in loc:
+    for whole in loc:
+        part = whole[:_LONGEST_NAME] if isinstance(whole, str) else whole  # a client may send a name of megabytes
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
     return path or None

@@ -8,11 +8,13 @@ that forwards to it. Knows no protocol, no framework and no task.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext
+from services.core.errors import Code, ServingError
 from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
@@ -20,6 +22,9 @@ from services.core.telemetry import TOKENS, BatchKey, Meter
 
 PREPARE_INLINE = 4096
 """Characters up to which a request is prepared on the event loop (about 1 ms); longer ones go to a thread."""
+
+PREPARE_WAITING = 32
+"""Requests that may wait for such a thread; more are refused as OVERLOADED."""
 
 
 class Pipeline(Protocol):
@@ -79,6 +84,8 @@ class InferenceService:
         self._pipelines = {model.key: model.pipeline for model in loaded}
         self._batcher = batcher
         self._meter = meter
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
+        self._preparing = 0
         for model in loaded:
             batcher.register(model.key, model.pipeline.run, model.spec.batch)
 
@@ -87,14 +94,33 @@ class InferenceService:
         spec = self._catalog.resolve(task.name, request.model)
         key = BatchKey(task.name, spec.id, method.verb)
         pipeline = self._pipelines[key]
-        if request.size <= PREPARE_INLINE:
-            items = pipeline.prepare(request)
-        else:
-            items = await asyncio.to_thread(pipeline.prepare, request)
+        inline = request.size <= PREPARE_INLINE
+        items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
         outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
         response = pipeline.finish(request, items, outputs)
         self._meter.record(TOKENS, response.usage.tokens, task.name, spec.id, "input")
         return response
+
+    async def _prepare(self, pipeline: Pipeline, request: Request, context: CallContext) -> Sequence[Item]:
+        """Prepare a long request on a thread of our own: the loop's shared ones may be held by others."""
+        if self._preparing >= PREPARE_WAITING:
+            raise ServingError(
+                Code.OVERLOADED, "Too many long requests at once; retry after the time given.", None, 1.0
+            )
+        self._preparing += 1
+        work = asyncio.get_running_loop().run_in_executor(self._threads, pipeline.prepare, request)
+        work.add_done_callback(self._prepared)
+        try:
+            async with asyncio.timeout(context.remaining()):
+                return await asyncio.shield(work)
+        except TimeoutError:
+            work.cancel()  # takes it out of the line, if it has not begun
+            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+
+    def _prepared(self, work: "asyncio.Future[Sequence[Item]]") -> None:
+        self._preparing -= 1
+        if not work.cancelled():
+            work.exception()  # seen here, so that nobody complains when its caller has gone
 
     async def ready(self) -> Mapping[str, bool]:
         """Models are loaded before this object exists, so every task of it is ready."""
@@ -105,8 +131,13 @@ class InferenceService:
         """Items in the queue."""
         return self._batcher.waiting
 
+    def abort(self) -> None:
+        """Fail what still waits: the time to drain is over. Call on the event loop."""
+        self._batcher.abort()
+
     def close(self) -> None:
         """Finish what waits, then free the engines."""
         self._batcher.close()
+        self._threads.shutdown(cancel_futures=True)
         for pipeline in self._pipelines.values():
             pipeline.close()

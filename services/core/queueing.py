@@ -50,7 +50,7 @@ class Entry:
 
     __slots__ = ("index", "item", "order", "ticket")
 
-    def __init__(self, item: Item, ticket: Ticket, index: int, order: tuple[int, int, int, int]) -> None:
+    def __init__(self, item: Item, ticket: Ticket, index: int, order: tuple[int, float, int, int]) -> None:
         self.item = item
         self.ticket = ticket
         self.index = index
@@ -74,7 +74,8 @@ class Queue:
     heap: list[Entry] = field(default_factory=list)
     items: int = 0
     cost: int = 0
-    served: int = 0  # cost that ever left the queue: the clock by which turns are given
+    callers: int = 0  # tickets with entries in the heap
+    clock: float = 0.0  # work done for each caller who had some waiting; turns are given by it
     arrived: int = 0  # requests that ever came
     last_turn: int = 0  # when a lane last took from this queue, in turns of the batcher
     speed: float = 0.0  # cost per second and lane, smoothed
@@ -91,22 +92,24 @@ class Queue:
 
     def push(self, items: Sequence[Item], ticket: Ticket, priority: Priority) -> None:
         """Put a call's items in line."""
-        # An item's turn is the work served by now plus the work of its own request before it. So a list of a
-        # thousand texts does not stand in front of a single text that comes later, and is not starved by many.
-        turn = self.served
+        # Fair queueing: an item's turn is the clock plus the work of its own call before it, and the clock runs as if
+        # all callers were served side by side. So lists of a thousand texts do not stand in front of a single text
+        # that comes later, and no crowd of single texts can starve a list.
+        turn = self.clock
         self.arrived += 1
         for index, item in enumerate(items):
             heapq.heappush(self.heap, Entry(item, ticket, index, (priority, turn, index, self.arrived)))
             turn += item.cost
-        self._count(ticket, len(items), turn - self.served)
+        self._count(ticket, len(items), sum(item.cost for item in items))
 
-    def take(self, count: int) -> list[Entry]:
-        """The next ``count`` wanted entries."""
+    def take(self, count: int, cost: int) -> list[Entry]:
+        """The next wanted entries: at most ``count``, and no more once they cost ``cost`` together."""
         window: list[Entry] = []
-        while self.heap and len(window) < count:
+        while self.heap and len(window) < count and cost > 0:
             entry = heapq.heappop(self.heap)
+            self.clock += entry.item.cost / self.callers
             self._count(entry.ticket, -1, -entry.item.cost)
-            self.served += entry.item.cost
+            cost -= entry.item.cost
             window.append(entry)
             self._clear_head()
         return window
@@ -121,7 +124,9 @@ class Queue:
         self._clear_head()
 
     def _count(self, ticket: Ticket, items: int, cost: int) -> None:
+        before = ticket.items
         ticket.items += items
+        self.callers += bool(ticket.items) - bool(before)
         ticket.cost += cost
         self.items += items
         self.cost += cost

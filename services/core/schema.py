@@ -4,6 +4,7 @@ Validation that belongs to all text tasks lives here once: one text or many, the
 Field names are those of the matching protobuf messages.
 """
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -12,7 +13,9 @@ from pydantic_core import PydanticCustomError
 MAX_ITEMS = 1024
 """Most texts in one request; the server splits and batches them."""
 
-MODEL_ID = r"^[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?(:[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?)?$"
+_PART = r"[a-z0-9][a-z0-9._-]*"
+_MODEL_ID = re.compile(rf"{_PART}(@{_PART})?(:{_PART}(@{_PART})?)?")
+_LONGEST_MODEL_ID = 200
 
 
 class Record(BaseModel):
@@ -82,13 +85,28 @@ Texts = Annotated[
     ),
 ]
 
-ModelId = Annotated[str, Field(pattern=MODEL_ID, max_length=200)]
+
+def _model_id(value: str | None) -> str | None:
+    if not value:
+        return None  # protobuf cannot tell empty from absent; JSON shall not differ
+    if len(value) > _LONGEST_MODEL_ID or not _MODEL_ID.fullmatch(value):
+        raise PydanticCustomError(
+            "model_id", "Give a model id such as name, name@version or name:adapter, in lower case; see GET /v1/models"
+        )
+    return value
+
+
+ModelId = Annotated[
+    str | None,
+    AfterValidator(_model_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "maxLength": _LONGEST_MODEL_ID}, {"type": "null"}]}),
+]
 
 
 class Request(Record):
     """What every request carries."""
 
-    model: ModelId | None = Field(
+    model: ModelId = Field(
         default=None,
         description="Model id, `name[@version][:adapter[@version]]`. Omitted: the task's default model.",
     )

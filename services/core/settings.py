@@ -5,12 +5,12 @@ Read once where a process starts and handed down. Nothing else in the project lo
 
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_BUNDLED_CATALOG = Path(__file__).parents[2] / "models" / "catalog"
+BUNDLED_CATALOG = Path(__file__).parents[2] / "models" / "catalog"
 
 
 def _usable_cpus() -> int:
@@ -32,17 +32,17 @@ class Settings(BaseSettings):
     """Tasks to serve, comma separated; empty = all that are not opt-in."""
     task_packages: CommaList = ("services.tasks",)
     """Packages searched for tasks, comma separated; add your own here."""
-    catalog: Annotated[tuple[Path, ...], NoDecode] = (_BUNDLED_CATALOG,)
-    """Folders of catalog files, comma separated."""
+    catalog: Annotated[tuple[Path, ...], NoDecode] = (BUNDLED_CATALOG,)
+    """Folders of catalog files, comma separated; ``bundled`` is Chorale's own. A later default model wins."""
 
     host: str = "127.0.0.1"
     """Address to listen on; loopback unless you say otherwise."""
     rest_port: int = Field(default=8000, ge=1, le=65535)
     grpc_port: int = Field(default=9000, ge=1, le=65535)
-    tls_certificate: Path | None = None
+    tls_certificate: FilePath | None = None
     """PEM chain for gRPC; with ``tls_key`` turns TLS on."""
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
+    tls_key: FilePath | None = None
+    tls_client_ca: FilePath | None = None
     """PEM of the authority that signs client certificates; given, clients must present one (mTLS)."""
 
     cpus: int = Field(default_factory=_usable_cpus, ge=1)
@@ -60,12 +60,21 @@ class Settings(BaseSettings):
     """Longest deadline a client may ask for, seconds; longer ones are cut to it."""
     drain_seconds: float = Field(default=10.0, ge=0)
     """Time running requests get to finish on shutdown."""
-    log_level: str = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("tasks", "task_packages", "catalog", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("catalog")
+    @classmethod
+    def _folders(cls, catalog: tuple[Path, ...]) -> tuple[Path, ...]:
+        folders = tuple(BUNDLED_CATALOG if str(folder) == "bundled" else folder for folder in catalog)
+        for folder in folders:
+            if not folder.is_dir():
+                raise ValueError(f"no folder {folder}")
+        return folders
 
     @field_validator("home")
     @classmethod
@@ -83,4 +92,10 @@ class Settings(BaseSettings):
             raise ValueError("set both CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY, or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ValueError("CHORALE_TLS_CLIENT_CA needs CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.rest_port == self.grpc_port:
+            raise ValueError(f"REST and gRPC need a port each; both are {self.rest_port}")
         return self

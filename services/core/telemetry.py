@@ -64,7 +64,7 @@ BATCH_FILL = Metric(
     _MODEL,
     (0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
 )
-QUEUE_DEPTH = Metric("chorale_queue_depth", MetricKind.GAUGE, "Items waiting for a lane.", ("task",))
+QUEUE_DEPTH = Metric("chorale_queue_depth", MetricKind.GAUGE, "Items waiting for a lane.", _MODEL)
 TOKENS = Metric("chorale_tokens_total", MetricKind.COUNTER, "Model tokens computed.", (*_MODEL, "kind"))
 MODEL_LOAD_SECONDS = Metric("chorale_model_load_seconds", MetricKind.GAUGE, "Time it took to load a model.", _MODEL)
 
@@ -120,10 +120,11 @@ class BatchTelemetry:
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
-    def ran(self, key: BatchKey, waits: Sequence[float], cost: int, padded_cost: int) -> None:
-        """An engine run ended: how long each of its items had waited, and what the run cost."""
+    def ran(self, key: BatchKey, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
+        """An engine run ended: how long its items had waited, what it cost, and how many items wait now."""
         for seconds in waits:
             self._meter.record(QUEUE_SECONDS, seconds, key.task, key.model)
+        self._meter.record(QUEUE_DEPTH, waiting, key.task, key.model)
         self._meter.record(BATCH_SIZE, len(waits), key.task, key.model)
         self._meter.record(BATCH_COST, cost, key.task, key.model)
         self._meter.record(BATCH_FILL, cost / padded_cost if padded_cost else 1.0, key.task, key.model)

@@ -12,6 +12,9 @@ import tokenizers
 from services.core.engine import TokenIds
 from services.core.errors import Code, ServingError
 
+_LONGEST_TOKEN = 100
+"""Characters of the longest word a WordPiece vocabulary splits."""
+
 
 class Tokenizer:
     """A tokenizer and the longest input its model takes.
@@ -38,6 +41,8 @@ class Tokenizer:
         Raises:
             ServingError: INVALID_ARGUMENT for a text with no tokens, or with too many unless ``truncate``.
         """
+        if truncate:  # what is sure to be cut need not be tokenised first
+            texts = [text[: self._max_tokens * _LONGEST_TOKEN] for text in texts]
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [self._checked(index, encoding.ids, truncate) for index, encoding in enumerate(encodings)]
 

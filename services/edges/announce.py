@@ -21,7 +21,7 @@ _ERROR_SCHEMA = {
                 "type": {"type": "string"},
                 "param": {"type": ["string", "null"], "description": "The field at fault."},
                 "code": {"type": "string"},
-                "request_id": {"type": "string"},
+                "request_id": {"type": ["string", "null"], "description": "Null where no server saw the request."},
             },
         }
     },

@@ -18,25 +18,27 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class CancelledOnDisconnect:
-    """Within, the current task is cancelled when the client goes; that leaves here as CANCELLED.
-
-    The request's body must have been read: after it, ``receive`` only ever tells of the disconnect.
-    """
+    """Within, once started, the current task is cancelled when the client goes; that leaves here as CANCELLED."""
 
     __slots__ = ("_gone", "_handler", "_receive", "_timer", "_watcher")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._handler = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
+        """The request's body has been read: from here ``receive`` only ever tells of the disconnect."""
         self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._timer.cancel()
+        if self._timer:
+            self._timer.cancel()
         if self._watcher:
             self._watcher.cancel()
         if self._gone and self._handler and kind is asyncio.CancelledError and self._handler.uncancel() == 0:

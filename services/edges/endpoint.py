@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from services.core.context import CallContext, Priority, new_request_id
 from services.core.errors import Code, ServingError
@@ -48,17 +48,21 @@ class Endpoint:
         self._backend = backend
         self._meter = meter
         self._settings = settings
-        self._inflight = 0
+        self.inflight = 0
 
     async def __call__(
-        self, identity: str, headers: Mapping[str, str], decode: Callable[[], Request], remaining: float | None = None
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        decode: Callable[[], Awaitable[Request]],
+        remaining: float | None = None,
     ) -> Response:
         """Answer one call.
 
         Args:
             identity: the request id.
             headers: lower-case names; timeout and priority are read from them.
-            decode: makes the request, or raises ServingError.
+            decode: reads and makes the request, or raises ServingError; the deadline covers it.
             remaining: seconds the protocol itself gives (a gRPC deadline).
 
         Raises:
@@ -69,12 +73,17 @@ class Endpoint:
         self._count(+1)
         try:
             context = self._context(identity, headers, started, remaining)
-            response = await self._backend.infer(self.task, self.method, decode(), context)
+            async with asyncio.timeout(context.remaining()):
+                request = await decode()
+            response = await self._backend.infer(self.task, self.method, request, context)
             model = response.model
             return response
         except ServingError as error:
             outcome = OUTCOMES[error.code]
             raise
+        except TimeoutError:
+            outcome = "deadline"
+            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the request was whole.") from None
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
@@ -91,8 +100,8 @@ class Endpoint:
             self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, protocol, outcome)
 
     def _count(self, change: int) -> None:
-        self._inflight += change
-        self._meter.record(INFLIGHT, self._inflight, self.task.name, self.protocol)
+        self.inflight += change
+        self._meter.record(INFLIGHT, self.inflight, self.task.name, self.protocol)
 
     def _context(
         self, identity: str, headers: Mapping[str, str], started: float, remaining: float | None
@@ -109,7 +118,7 @@ class Endpoint:
 
 def _seconds(value: str) -> float:
     try:
-        seconds = float(value)
+        seconds = math.nan if "_" in value else float(value)
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds) or seconds < 0:

@@ -4,6 +4,7 @@ Handlers take raw bytes and decode themselves: grpcio would report a malformed m
 encodes; how long a call may take and what is counted is in `Endpoint`.
 """
 
+import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from services.core.errors import ServingError
+from services.core.errors import Code, ServingError
 from services.core.inference import Backend
+from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Kind, Method, Task
 from services.core.telemetry import Meter
@@ -36,12 +38,25 @@ class GrpcServer:
     server: grpc.aio.Server
     health: Any  # health.aio.HealthServicer, which has no types
     services: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]
 
     async def set_serving(self, *, serving: bool) -> None:
         """Report SERVING or NOT_SERVING for the whole server and each service."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *self.services):
             await self.health.set(name, status)
+
+    async def stop(self, seconds: float) -> None:
+        """Turn NOT_SERVING, refuse new calls, and wait up to ``seconds`` for calls of tasks that are under way.
+
+        Health and reflection streams, which clients hold open for ever, are not waited for.
+        """
+        await self.set_serving(serving=False)
+        stopping = asyncio.create_task(self.server.stop(seconds))
+        while not stopping.done() and any(endpoint.inflight for endpoint in self.endpoints):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await self.server.stop(None)
+        await stopping
 
 
 def build_grpc_server(
@@ -60,21 +75,23 @@ def build_grpc_server(
     # somewhat too long gets the same error as on REST.
     options = [("grpc.max_receive_message_length", 2 * settings.max_request_bytes), ("grpc.so_reuseport", 0)]
     server = grpc.aio.server(interceptors=list(interceptors), options=options)
+    endpoints = []
     for task in tasks:
+        unary = [method for method in task.methods if method.kind is Kind.UNARY]
+        own = [Endpoint(task, method, "grpc", backend, meter, settings) for method in unary]
         handlers = {
-            method.verb: grpc.unary_unary_rpc_method_handler(
-                _unary(Endpoint(task, method, "grpc", backend, meter, settings), settings.max_request_bytes)
-            )
-            for method in task.methods
-            if method.kind is Kind.UNARY
+            endpoint.method.verb: grpc.unary_unary_rpc_method_handler(_unary(endpoint, settings.max_request_bytes))
+            for endpoint in own
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(task.service, handlers),))
+        endpoints += own
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     services = tuple(task.service for task in tasks)
     _add_reflection(server, (*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
     _listen(server, settings)
-    return GrpcServer(server, servicer, services)
+    server.add_generic_rpc_handlers((_Unknown(),))  # the last one is asked last
+    return GrpcServer(server, servicer, services, tuple(endpoints))
 
 
 def message_class(task: Task, record: type) -> type[Message]:
@@ -90,12 +107,15 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
     response_class = message_class(endpoint.task, method.response)
 
     async def handle(data: bytes, call: Call) -> bytes:
-        headers = {key: value for key, value in call.invocation_metadata() or () if isinstance(value, str)}
+        headers = _first(call.invocation_metadata())
         identity = request_id(headers)
-        try:
+
+        async def decode() -> Request:
             if len(data) > max_bytes:
                 raise too_large(max_bytes)
-            decode = lambda: protobuf.decode(data, request_class, method.request)  # noqa: E731
+            return protobuf.decode(data, request_class, method.request)
+
+        try:
             response = await endpoint(identity, headers, decode, call.time_remaining())
         except ServingError as error:
             await _abort(call, error, identity)
@@ -103,6 +123,27 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
         return protobuf.encode(response, response_class)
 
     return handle
+
+
+class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Methods there are not, with the trailers every error has."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        """A handler that refuses."""
+
+        async def refuse(_: bytes, call: Call) -> bytes:
+            identity = request_id(_first(call.invocation_metadata()))
+            trailers = (("x-chorale-code", str(Code.NOT_FOUND)), (REQUEST_ID, identity))
+            message = f"No method {details.method}; reflection lists what there is."
+            await call.abort(grpc.StatusCode.UNIMPLEMENTED, message, trailers)
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def _first(metadata: Any) -> dict[str, str]:
+    """Text metadata by name; of a repeated one the first, as REST takes headers."""
+    return {key: value for key, value in reversed(tuple(metadata or ())) if isinstance(value, str)}
 
 
 async def _abort(call: Call, error: ServingError, identity: str) -> None:
@@ -118,7 +159,7 @@ def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     reflection.enable_server_reflection(services, server)
     # grpcio ships v1alpha only. v1 has the same messages field for field, so the same servicer answers both names.
     handler = grpc.stream_stream_rpc_method_handler(
-        reflection.ReflectionServicer(services).ServerReflectionInfo,
+        reflection.aio.ReflectionServicer(services).ServerReflectionInfo,  # type: ignore[attr-defined]
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

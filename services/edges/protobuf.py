@@ -29,9 +29,11 @@ def decode(data: bytes, message_class: type[Message], record: type[RequestT]) ->
         raise ServingError(
             Code.INVALID_ARGUMENT, f"The message is not a valid {message_class.DESCRIPTOR.full_name}."
         ) from None
-    if unknown := [field.field_number for field in UnknownFieldSet(message)]:  # type: ignore[attr-defined]
+    if unknown := UnknownFieldSet(message):
         name = message_class.DESCRIPTOR.full_name
-        raise ServingError(Code.INVALID_ARGUMENT, f"{name} has no field {unknown[0]}; remove it or update the client.")
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"{name} has no field {unknown[0].field_number}; remove it or update the client."
+        )
     try:
         return record.model_validate(_plain(message))
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -17,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from services import __version__
 from services.core.catalog import Catalog
-from services.core.errors import Code, ServingError, invalid
+from services.core.errors import Code, ServingError, invalid, unknown_field
 from services.core.inference import Backend
 from services.core.schema import Request
 from services.core.settings import Settings
@@ -25,10 +26,14 @@ from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
 from services.edges.disconnect import CancelledOnDisconnect
-from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
+from services.edges.endpoint import REQUEST_ID, VIA, Endpoint, request_id
 from services.edges.status import WIRE, retry_after, too_large
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+_LARGE = 65_536
+_ESCAPES = 6
+"""What a gateway forwards may be this much longer than what it took: JSON writes a control character as six."""
 
 
 class RestApp(FastAPI):
@@ -39,7 +44,14 @@ class RestApp(FastAPI):
     """
 
     def __init__(self) -> None:
-        super().__init__(title="Chorale", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+        super().__init__(
+            title="Chorale",
+            version=__version__,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
         self.add_exception_handler(HTTPException, _unmatched)
         self.handlers: dict[str, Handler] = {}
 
@@ -79,11 +91,16 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
         headers = request.headers
         identity = request_id(headers)
-        try:
+
+        async def decode() -> Request:
             _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
-            body = await _read(request, max_bytes)
-            with CancelledOnDisconnect(request.receive):
-                response = await endpoint(identity, headers, lambda: _decode(body, record))
+            body = await _read(request, max_bytes * (_ESCAPES if VIA in headers else 1))
+            watch.start()
+            return _decode(body, record)
+
+        try:
+            with CancelledOnDisconnect(request.receive) as watch:
+                response = await endpoint(identity, headers, decode)
         except ServingError as error:
             return error_response(error, identity)
         content = response.__pydantic_serializer__.to_json(response, exclude_none=True)
@@ -118,10 +135,24 @@ async def _read(request: HttpRequest, limit: int) -> bytes:
 
 
 def _decode(body: bytes, record: type[Request]) -> Request:
+    if len(body) > _LARGE:
+        _refuse_unknown_fields(body, record)
     try:
         return record.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error) from error
+
+
+def _refuse_unknown_fields(body: bytes, record: type[Request]) -> None:
+    """Pydantic collects one error per unknown field: seconds, for a large body made of them. This finds the first."""
+    try:
+        fields = from_json(body)
+    except ValueError:
+        return  # the decoder proper says what is wrong
+    if isinstance(fields, dict) and (
+        unknown := next((name for name in fields if name not in record.model_fields), None)
+    ):
+        raise unknown_field(unknown)
 
 
 def error_response(error: ServingError, identity: str) -> HttpResponse:
@@ -141,12 +172,13 @@ def error_response(error: ServingError, identity: str) -> HttpResponse:
 
 
 async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Unknown routes and wrong verbs, in the native shape."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    """Unknown routes (404) and wrong verbs (405, with the right ones in ``Allow``), in the native shape."""
+    status, headers = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
     code = Code.NOT_FOUND if status == 404 else Code.INVALID_ARGUMENT
-    message = f"No route {request.method} {request.url.path}; GET /v1/tasks lists what there is."
+    message = f"No route {request.method} {request.url.path[:100]}; GET /v1/tasks lists what there is."
     response = error_response(ServingError(code, message), request_id(request.headers))
     response.status_code = status
+    response.headers.update(headers)
     return response
 
 

@@ -25,7 +25,7 @@ class LaneBackend:
     """Forwards to ``/<task>/v1/…``. Create it inside a running event loop."""
 
     def __init__(self, tasks: Sequence[Task], settings: Settings) -> None:
-        host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+        host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104
         self._base = f"http://{host}:{settings.rest_port}"
         self._tasks = tuple(task.name for task in tasks)
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60)

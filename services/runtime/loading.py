@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from models.export import EXPORTERS
 from models.store import ArtefactStore
 from services.core import imports
 from services.core.batching import Batcher
@@ -20,7 +21,7 @@ from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Task, discover
 from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
-from services.engines import TEST_ENGINES, engine_class
+from services.engines import ENGINES, TEST_ENGINES, engine_class
 
 
 class BuildError(OperatorError):
@@ -36,12 +37,21 @@ def read_world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
     try:
         tasks = discover(settings.task_packages, settings.tasks)
         catalog = read_catalog(settings.catalog, [task.name for task in tasks])
-    except ValueError as error:
+        for spec in catalog.specs:
+            _check(spec)
+    except (ValueError, ImportError) as error:
         raise OperatorError(str(error)) from error
-    for spec in catalog.specs:
-        if spec.engine in TEST_ENGINES:
-            raise OperatorError(f"{spec.id}: engine {spec.engine!r} is for tests; its answers mean nothing")
+    if empty := [task.name for task in tasks if not catalog.of(task.name)]:
+        raise OperatorError(f"no models for {', '.join(empty)}; check CHORALE_CATALOG, or leave the task out")
     return tasks, catalog
+
+
+def _check(spec: ModelSpec) -> None:
+    if spec.engine in TEST_ENGINES:
+        raise ValueError(f"{spec.id}: engine {spec.engine!r} is for tests; its answers mean nothing")
+    for value, table in ((spec.engine, ENGINES), (spec.architecture, EXPORTERS)):
+        if value and value not in table:
+            raise ValueError(f"{spec.id}: {value!r} is not known; known: {', '.join(table)}")
 
 
 def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
@@ -51,8 +61,12 @@ def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
         BuildError: the build failed.
     """
     store = ArtefactStore(settings.home)
-    if all(not spec.architecture or store.fault(spec) is None for spec in specs):
-        return
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        if all(not spec.architecture or store.fault(spec) is None for spec in specs):
+            return
+    except OSError as error:
+        raise OperatorError(f"CHORALE_HOME {settings.home} cannot be used: {error.strerror}") from error
     command = [sys.executable, "-m", "services.runtime.cli", "models", "build"]
     if subprocess.run(command, env={**os.environ, **environment(settings)}, check=False).returncode:
         raise BuildError("models could not be built; the reason is above. To see it again: chorale models build")

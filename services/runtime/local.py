@@ -1,6 +1,8 @@
 """Everything in one process: all tasks, one uvicorn, one grpc.aio server, one event loop."""
 
 import asyncio
+import errno
+import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -21,6 +23,9 @@ from services.edges.rest import build_rest_app
 from services.runtime.loading import load_models, make_service, read_world
 from services.runtime.meters import PrometheusMeter
 
+_LAST_WORDS = 2
+"""Seconds after the drain limit in which refused calls are still answered."""
+
 
 class PortInUseError(OperatorError):
     """A port to listen on is taken; the message says which setting to change."""
@@ -30,16 +35,18 @@ def probe_ports(settings: Settings) -> None:
     """Fail early and clearly if a port is taken. No SO_REUSEPORT: with it two servers would share the port silently.
 
     Raises:
-        PortInUseError
+        PortInUseError: it is taken.
+        OperatorError: this machine has no such IPv4 address.
     """
     for name in ("rest_port", "grpc_port"):
-        port = getattr(settings, name)
+        port, flag = getattr(settings, name), f"--{name.replace('_', '-')}"
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((settings.host, port))
-            except OSError:
-                flag = f"--{name.replace('_', '-')}"
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise OperatorError(f"cannot listen on {settings.host}: {error.strerror}; check --host") from None
                 raise PortInUseError(
                     f"port {port} on {settings.host} is in use; stop what listens there, or choose another with {flag}"
                 ) from None
@@ -77,9 +84,10 @@ async def serving(
     try:
         yield
     finally:
-        await grpc_server.set_serving(serving=False)
         rest_server.should_exit = True
-        await asyncio.gather(rest, grpc_server.server.stop(settings.drain_seconds))
+        too_late = asyncio.get_running_loop().call_later(settings.drain_seconds, service.abort)
+        await asyncio.gather(rest, grpc_server.stop(settings.drain_seconds + _LAST_WORDS))
+        too_late.cancel()
         await asyncio.to_thread(service.close)
 
 
@@ -109,5 +117,5 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + _LAST_WORDS,
     )

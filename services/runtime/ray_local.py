@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -9,14 +10,16 @@ from collections.abc import Callable, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from services.core.errors import OperatorError
 from services.core.settings import Settings
 from services.core.task import Task
-from services.runtime.ray_loopback import on_loopback, start_slim_head, write_haproxy_wrapper
+from services.runtime.ray_loopback import start_slim_head, write_haproxy_wrapper
 
 GATEWAY = "gateway"
+
+_PREFIX = "chorale-"
+_LONGEST_FOLDER = 40
 
 START_TIMEOUT = 600.0
 """Seconds the applications get to become ready; large models load for minutes."""
@@ -37,12 +40,13 @@ def run_ray(
         StartError: an application failed to start.
     """
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with tempfile.TemporaryDirectory(prefix="chorale-") as folder:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as folder:
         os.environ.update(_environment(settings, Path(folder)))
         say("starting Ray")
-        _start_cluster(settings)
+        _start_cluster(settings, folder)
+        for number in (signal.SIGINT, signal.SIGTERM):  # only now: ray.init sets its own
+            signal.signal(number, lambda *_: stop.set())
         try:
             names = _deploy(settings, tasks)
             if _wait_until_ready(names, settings, say, stop):
@@ -69,7 +73,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
-        # Loopback only, and this process's own cluster: a token would guard nothing and outlive it in the home folder.
+        # Ray stays on loopback, whatever we serve on; its token would outlive this cluster in the home folder.
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -78,16 +82,21 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
     }
 
 
-def _start_cluster(settings: Settings) -> None:
+def _sweep() -> None:
+    """Remove the folders of runs that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_cluster(settings: Settings, folder: str) -> None:
     import ray
     from ray import serve
     from ray.serve.config import HTTPOptions
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    address: dict[str, Any] = {}
-    if on_loopback(settings):
-        start_slim_head()
-        address = {"_node_ip_address": "127.0.0.1"}
+    start_slim_head()
     ray.init(
         address="local",
         namespace="serve",
@@ -96,7 +105,9 @@ def _start_cluster(settings: Settings) -> None:
         object_store_memory=80 * 1024 * 1024,
         log_to_driver=False,
         configure_logging=False,
-        **address,
+        _node_ip_address="127.0.0.1",
+        # Gone with the run, where Ray's default stays. Ray puts sockets there, whose paths may not be long.
+        _temp_dir=f"{folder}/ray" if len(folder) < _LONGEST_FOLDER else None,
     )
     http = HTTPOptions(host=settings.host, port=settings.rest_port)
     serve.start(http_options=http, logging_config=_QUIET)
@@ -110,10 +121,10 @@ def _deploy(settings: Settings, tasks: Sequence[Task]) -> list[str]:
 
     # The logging config goes to each application: given to serve.start it does not reach replicas.
     targets = [
-        RunTarget(task_application(task.name, settings), task.name, f"/{task.name}", logging_config=_QUIET)
+        RunTarget(task_application(task.name, settings, local=True), task.name, f"/{task.name}", logging_config=_QUIET)
         for task in tasks
     ]
-    targets.append(RunTarget(gateway_application(settings), GATEWAY, "/", logging_config=_QUIET))
+    targets.append(RunTarget(gateway_application(settings, local=True), GATEWAY, "/", logging_config=_QUIET))
     run_many(targets, wait_for_applications_running=False)
     return [target.name for target in targets]
 

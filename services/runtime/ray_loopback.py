@@ -3,18 +3,16 @@
 A laptop's cluster has no business on the network, but Ray listens on all interfaces in several places: it replaces
 127.0.0.1 by the machine's address, its dashboard and autoscaler monitor bind 0.0.0.0 even when switched off, replicas
 bind their internal gRPC to ``[::]``, and HAProxy's statistics to ``*``. Each function changes one of these for this
-process only, and is used only when ``settings.host`` is loopback; a cluster started by KubeRay is left alone.
+process only, and is used only for the cluster ``chorale serve`` starts itself, whatever address it serves on: Ray's own
+ports run code for whoever reaches them. A cluster started by KubeRay is left alone.
 The names changed here are Ray's private ones (2.60): a test lists every listening socket, so a Ray upgrade that moves
 them is noticed.
 """
 
-import ipaddress
 import json
 import shlex
 from pathlib import Path
 from typing import Any
-
-from services.core.settings import Settings
 
 _UNAVAILABLE = json.dumps(
     {
@@ -28,14 +26,6 @@ _UNAVAILABLE = json.dumps(
     }
 )
 """What haproxy answers by itself while no replica can."""
-
-
-def on_loopback(settings: Settings) -> bool:
-    """Whether the server is asked to stay on this machine."""
-    try:
-        return ipaddress.ip_address(settings.host).is_loopback
-    except ValueError:
-        return settings.host == "localhost"
 
 
 def start_slim_head() -> None:
@@ -52,10 +42,8 @@ def start_slim_head() -> None:
     parameter.RayParams.__init__ = init
 
 
-def bind_replica_to_loopback(settings: Settings) -> None:
+def bind_replica_to_loopback() -> None:
     """In a replica's ``__init__``: its internal gRPC server is bound right after."""
-    if not on_loopback(settings):
-        return
     from ray.serve._private import replica
 
     original = replica.add_port_to_grpc_server

@@ -23,8 +23,6 @@ from services.runtime.loading import ensure_artefacts, load_models, make_service
 from services.runtime.meters import make_meter
 from services.runtime.ray_loopback import bind_replica_to_loopback
 
-REPLICA = "Replica"
-
 # Admission is the batcher's: Serve must neither queue nor refuse before it.
 _UNLIMITED = {"max_ongoing_requests": 100_000, "max_queued_requests": -1}
 
@@ -35,10 +33,12 @@ class TaskReplica:
     Args:
         task: its name.
         settings: of the whole deployment.
+        local: part of a cluster that must not be reached from the network (`ray_loopback`).
     """
 
-    async def __init__(self, task: str, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        bind_replica_to_loopback(settings)
+    async def __init__(self, task: str, settings: Settings, *, local: bool) -> None:  # type: ignore[misc]  # awaited
+        if local:
+            bind_replica_to_loopback()
         tasks = discover(settings.task_packages, (task,))
         catalog = read_catalog(settings.catalog, (task,))
         meter = make_meter(settings)
@@ -58,8 +58,9 @@ class TaskReplica:
 class Gateway:
     """Every task on one REST and one gRPC port."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]  # Serve awaits it
-        bind_replica_to_loopback(settings)
+    async def __init__(self, settings: Settings, *, local: bool) -> None:  # type: ignore[misc]  # Serve awaits it
+        if local:
+            bind_replica_to_loopback()
         tasks = discover(settings.task_packages, settings.tasks)
         catalog = read_catalog(settings.catalog, [task.name for task in tasks])
         meter = make_meter(settings)
@@ -76,8 +77,7 @@ class Gateway:
 
     async def __del__(self) -> None:
         self._watcher.cancel()
-        await self._grpc.set_serving(serving=False)
-        await self._grpc.server.stop(self._drain_seconds)
+        await self._grpc.stop(self._drain_seconds)
         await self._backend.close()
 
     async def _watch_health(self) -> None:
@@ -105,14 +105,14 @@ class OneRequestId:
         await self._app(scope, receive, send_without_id)
 
 
-def task_application(task: str, settings: Settings) -> serve.Application:
+def task_application(task: str, settings: Settings, *, local: bool) -> serve.Application:
     """The Serve application of one task."""
-    return _deployment(TaskReplica, REPLICA, settings, settings.replicas).bind(task, settings)
+    return _deployment(TaskReplica, "Replica", settings, settings.replicas).bind(task, settings, local=local)
 
 
-def gateway_application(settings: Settings) -> serve.Application:
+def gateway_application(settings: Settings, *, local: bool) -> serve.Application:
     """The Serve application of the gateway."""
-    return _deployment(Gateway, "Gateway", settings, 1).bind(settings)
+    return _deployment(Gateway, "Gateway", settings, 1).bind(settings, local=local)
 
 
 def _deployment(replica: type, name: str, settings: Settings, replicas: int) -> Any:

@@ -27,7 +27,7 @@ def settings_from(**flags: Any) -> Settings:
     try:
         return Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        raise OperatorError(f"settings: {invalid(error).message}") from error
+        raise OperatorError(f"settings: {invalid(error, 'settings').message}") from error
 
 
 def world_of(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:

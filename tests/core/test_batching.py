@@ -709,7 +709,7 @@ class Observer:
         self.runs: list[tuple[Any, int, int, int]] = []
         self.waits: list[float] = []
 
-    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
         self.waits += waits
         self.runs.append((key, len(waits), cost, padded_cost))
 
@@ -729,7 +729,7 @@ def test_the_observer_is_told_size_cost_padding_and_waits() -> None:
 
 def test_a_lane_outlives_an_observer_that_fails() -> None:
     class Broken:
-        def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+        def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
             raise RuntimeError
 
     async def scenario() -> None:
@@ -927,3 +927,102 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestQueue = QueueMachine.TestCase
 TestQueue.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_many_long_lists_do_not_stand_in_front_of_a_single_text() -> None:
+    """Eight callers with 200 items each: a ninth with one item is among the next to be served, not the last."""
+    order: list[str] = []
+    gate = threading.Event()
+
+    def engine(batch: Sequence[Any]) -> Sequence[Any]:
+        gate.wait(30)
+        order.extend(batch)
+        return batch
+
+    async def scenario() -> None:
+        with batching(engine, BatchPolicy(group_items=1, window_items=1)) as batcher:
+            lists = [asyncio.create_task(batcher.submit("k", items([f"list{n}"] * 200), later())) for n in range(8)]
+            await asyncio.sleep(0)
+            gate.set()
+            while len(order) < 400:
+                await asyncio.sleep(0.001)
+            gate.clear()
+            served = len(order)
+            single = asyncio.create_task(batcher.submit("k", items(["single"]), later()))
+            await asyncio.sleep(0)
+            gate.set()
+            await asyncio.gather(single, *lists)
+        assert order.index("single") - served < 20
+
+    run(scenario())
+
+
+def test_single_texts_cannot_starve_a_list() -> None:
+    """While single texts keep coming faster than the engine runs, a list still gets its share."""
+    order: list[str] = []
+
+    def engine(batch: Sequence[Any]) -> Sequence[Any]:
+        order.extend(batch)
+        return batch
+
+    async def scenario() -> None:
+        with batching(engine, BatchPolicy(group_items=1, window_items=1)) as batcher:
+            whole = asyncio.create_task(batcher.submit("k", items(["list"] * 50), later()))
+            singles: set[asyncio.Task[Any]] = set()
+            while not whole.done():
+                if batcher.waiting < 200:
+                    singles.add(asyncio.create_task(batcher.submit("k", items(["single"]), later())))
+                await asyncio.sleep(0)
+            assert order.count("single") < 20_000
+            await asyncio.gather(*singles)
+
+    run(scenario())
+
+
+def test_a_window_is_bounded_by_cost_too() -> None:
+    windows: list[int] = []
+
+    async def scenario() -> None:
+        gate = threading.Event()
+
+        def engine(batch: Sequence[Any]) -> Sequence[Any]:
+            gate.wait(30)
+            windows.append(len(batch))
+            return batch
+
+        policy = BatchPolicy(group_items=100, group_cost=10_000, window_items=100, window_cost=1000)
+        with batching(engine, policy) as batcher:
+            first = asyncio.create_task(batcher.submit("k", [Item("first", 1)], later()))
+            await asyncio.sleep(0.01)
+            rest = asyncio.create_task(batcher.submit("k", [Item(n, 400) for n in range(9)], later()))
+            await asyncio.sleep(0)
+            gate.set()
+            await asyncio.gather(first, rest)
+
+    run(scenario())
+    assert windows == [1, 3, 3, 3]
+
+
+def test_abort_fails_what_waits_and_lets_what_runs_end() -> None:
+    gate, started = threading.Event(), threading.Event()
+
+    def engine(batch: Sequence[Any]) -> Sequence[Any]:
+        started.set()
+        gate.wait(30)
+        return batch
+
+    async def scenario() -> None:
+        with batching(engine, BatchPolicy(group_items=1)) as batcher:
+            running = asyncio.create_task(batcher.submit("k", items([1]), later()))
+            await asyncio.to_thread(started.wait)
+            waiting = asyncio.create_task(batcher.submit("k", items([2, 3]), later()))
+            await asyncio.sleep(0)
+            batcher.abort()
+            with pytest.raises(ServingError) as caught:
+                await waiting
+            assert caught.value.code is Code.UNAVAILABLE
+            assert batcher.waiting == 0
+            gate.set()
+            assert await running == [1]
+
+    run(scenario())

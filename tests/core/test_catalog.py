@@ -132,3 +132,13 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_bytes(b"models: [{description: caf\xe9}]")
     with pytest.raises(ValueError, match=r"t\.yaml"):
         read_catalog([tmp_path], ["t"])
+
+
+def test_a_later_folders_default_wins_and_both_models_stay(tmp_path: Path) -> None:
+    entry = "{name: NAME, description: d, default: true, engine: fake, licence: none}"
+    for folder in ("ours", "theirs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.yaml").write_text(f"models: [{entry.replace('NAME', folder)}]")
+    catalog = read_catalog([tmp_path / "ours", tmp_path / "theirs"], ["t"])
+    assert catalog.resolve("t", None).name == "theirs"
+    assert catalog.resolve("t", "ours").name == "ours"

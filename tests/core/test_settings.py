@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.core.settings import Settings
+from services.core.settings import BUNDLED_CATALOG, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,20 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_comma_lists(monkeypatch: pytest.MonkeyPatch, given: str, expected: tuple[str, ...]) -> None:
     monkeypatch.setenv("CHORALE_TASKS", given)
-    monkeypatch.setenv("CHORALE_CATALOG", given)
     assert Settings().tasks == expected
-    assert Settings().catalog == tuple(map(Path, expected))
+
+
+def test_catalog_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CHORALE_CATALOG", f"bundled, {tmp_path}")
+    assert Settings().catalog == (BUNDLED_CATALOG, tmp_path)
+    monkeypatch.setenv("CHORALE_CATALOG", str(tmp_path / "missing"))
+    with pytest.raises(ValidationError, match="no folder"):
+        Settings()
+
+
+def test_rest_and_grpc_need_a_port_each() -> None:
+    with pytest.raises(ValidationError, match="need a port each"):
+        Settings(rest_port=7000, grpc_port=7000)
 
 
 @pytest.mark.parametrize(
@@ -55,11 +66,14 @@ def test_comma_lists(monkeypatch: pytest.MonkeyPatch, given: str, expected: tupl
         ({"tls_client_ca": "a"}, False),
     ],
 )
-def test_tls_is_whole_or_off(monkeypatch: pytest.MonkeyPatch, fields: dict[str, str], valid: bool) -> None:
+def test_tls_is_whole_or_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fields: dict[str, str], valid: bool
+) -> None:
     for name, value in fields.items():
-        monkeypatch.setenv(f"CHORALE_{name.upper()}", value)
+        (tmp_path / value).touch()
+        monkeypatch.setenv(f"CHORALE_{name.upper()}", str(tmp_path / value))
     if valid:
-        assert {name for name in fields if getattr(Settings(), name) == Path(fields[name])} == set(fields)
+        assert {name for name in fields if getattr(Settings(), name) == tmp_path / fields[name]} == set(fields)
     else:
         with pytest.raises(ValidationError, match="CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY"):
             Settings()
@@ -76,6 +90,8 @@ def test_tls_is_whole_or_off(monkeypatch: pytest.MonkeyPatch, fields: dict[str, 
         {"max_timeout": -1},
         {"drain_seconds": -1},
         {"max_request_bytes": 0},
+        {"log_level": "loud"},
+        {"tls_certificate": "/no/such/file"},
     ],
 )
 def test_values_out_of_range_are_refused(fields: dict[str, Any]) -> None:

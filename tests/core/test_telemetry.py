@@ -8,7 +8,7 @@ CONTRACT = {
     "chorale_batch_size": ("histogram", ("task", "model")),
     "chorale_batch_cost": ("histogram", ("task", "model")),
     "chorale_batch_fill_ratio": ("histogram", ("task", "model")),
-    "chorale_queue_depth": ("gauge", ("task",)),
+    "chorale_queue_depth": ("gauge", ("task", "model")),
     "chorale_tokens_total": ("counter", ("task", "model", "kind")),
     "chorale_model_load_seconds": ("gauge", ("task", "model")),
 }
@@ -54,10 +54,11 @@ class Recorder:
 
 def test_a_run_is_recorded_as_waits_size_cost_and_fill() -> None:
     recorder, labels = Recorder(), ("t", "m@1")
-    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.25, 0.5], 6, 8)
+    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.25, 0.5], 6, 8, 3)
     assert recorder.values == [
         ("chorale_queue_seconds", 0.25, labels),
         ("chorale_queue_seconds", 0.5, labels),
+        ("chorale_queue_depth", 3, ("t", "m@1")),
         ("chorale_batch_size", 2, labels),
         ("chorale_batch_cost", 6, labels),
         ("chorale_batch_fill_ratio", 0.75, labels),
@@ -66,5 +67,5 @@ def test_a_run_is_recorded_as_waits_size_cost_and_fill() -> None:
 
 def test_a_run_that_cost_nothing_counts_as_full() -> None:
     recorder = Recorder()
-    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.0], 0, 0)
+    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.0], 0, 0, 0)
     assert recorder.values[-1][:2] == ("chorale_batch_fill_ratio", 1.0)

@@ -61,6 +61,37 @@ async def test_an_unknown_method_is_unimplemented(server: Server) -> None:
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+async def test_errors_of_unknown_methods_have_the_trailers_too(server: Server) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await server.rpc("/nobody.v1.Service/Nope", b"", metadata=(("x-request-id", "mine"),))
+    trailers = dict(caught.value.trailing_metadata() or ())
+    assert (trailers["x-request-id"], trailers["x-chorale-code"]) == ("mine", "NOT_FOUND")
+
+
+async def test_of_a_repeated_header_the_first_counts_as_on_rest(server: Server) -> None:
+    twice = (("x-request-timeout", "5"), ("x-request-timeout", "0"))
+    assert await server.rpc(CLASSIFY, classify("a"), metadata=twice)
+
+
+async def test_idle_reflection_streams_hold_nobody_up(server: Server) -> None:
+    method = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    calls = [
+        server.channel.stream_stream(
+            method,
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )()
+        for _ in range(40)
+    ]
+    for call in calls:
+        await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        await call.read()
+    long = await server.post("/v1/classify", {"text": "word " * 2000, "truncate": True})
+    assert long.status_code == 200
+    for call in calls:
+        call.cancel()
+
+
 @pytest.mark.parametrize("size", [150_000, 1_000_000])
 async def test_oversized_messages_are_refused(server: Server, size: int) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.serving import GatedEncoder, Server, serve
@@ -49,6 +51,44 @@ async def test_the_error_names_the_field_or_index(server: Server) -> None:
     assert (unknown["param"], "nonsense" in unknown["message"]) == ("nonsense", True)
     wrong = (await server.post("/v1/classify", {"text": ["a", 2]})).json()["error"]
     assert wrong["param"] == "text[1]"
+
+
+async def test_a_body_of_unknown_fields_is_refused_quickly_and_briefly(server: Server) -> None:
+    many = {f"f{number}": 1 for number in range(9_000)}
+    long = {"text": "a", "x" * 90_000: 1}
+    for body in (many, long):
+        answer = await server.post("/v1/classify", body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_ARGUMENT")
+        assert len(answer.content) < 1000
+
+
+async def test_a_body_that_never_ends_meets_its_deadline(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.settings.rest_port)
+    writer.write(b"POST /v1/classify HTTP/1.1\r\nhost: x\r\nx-request-timeout: 0.1\r\ncontent-length: 500\r\n\r\n{")
+    async with asyncio.timeout(10):
+        assert b" 408 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_the_right_verb_is_named_and_slashes_do_not_redirect(server: Server) -> None:
+    wrong = await server.rest.put("/v1/classify")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
+    assert (await server.post("/v1/classify/", {"text": "a"})).status_code == 404
+
+
+async def test_refusals_are_counted_too(server: Server) -> None:
+    await server.rest.post("/v1/classify", content=b"x", headers={"content-type": "text/plain"})
+    lines = (await server.rest.get("/metrics")).text.splitlines()
+    (count,) = [
+        line
+        for line in lines
+        if line.startswith("chorale_request_seconds_count")
+        and all(word in line for word in ('outcome="invalid"', 'protocol="rest"', 'task="classification"'))
+    ]
+    before = float(count.rsplit(" ", 1)[1])
+    await server.rest.post("/v1/classify", content=b"x", headers={"content-type": "text/plain"})
+    assert f"{count.rsplit(' ', 1)[0]} {before + 1}" in (await server.rest.get("/metrics")).text
 
 
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data"])
@@ -143,6 +183,48 @@ async def test_a_deadline_is_kept_while_the_engine_is_busy(tmp_path: Path) -> No
         assert (late.status_code, late.json()["error"]["code"]) == (408, "DEADLINE_EXCEEDED")
         assert (await running).status_code == 200
     assert engine.ran == 1  # what had expired never ran
+
+
+async def test_preparing_a_long_text_is_bounded_by_the_deadline(tmp_path: Path) -> None:
+    from services.tasks.classification.pipeline import ClassifyPipeline
+
+    release = threading.Event()
+    original = ClassifyPipeline.prepare
+
+    def slow(self: Any, request: Any) -> Any:
+        if request.size > 5000:
+            release.wait(30)
+        return original(self, request)
+
+    ClassifyPipeline.prepare = slow  # type: ignore[method-assign]
+    try:
+        async with serve(tmp_path) as server:
+            body, hurry = {"text": "word " * 2000, "truncate": True}, {"x-request-timeout": "0.2"}
+            late = await asyncio.gather(*(server.post("/v1/classify", body, headers=hurry) for _ in range(40)))
+            assert {answer.status_code for answer in late} == {408, 429}
+            assert (await server.post("/v1/classify", {"text": "short"})).status_code == 200
+            release.set()
+            assert (await server.post("/v1/classify", body)).status_code == 200
+    finally:
+        release.set()
+        ClassifyPipeline.prepare = original  # type: ignore[method-assign]
+
+
+async def test_calls_cut_by_the_drain_limit_are_unavailable(tmp_path: Path) -> None:
+    engine = GatedEncoder()
+    async with httpx.AsyncClient(timeout=20) as client:  # outlives the server
+        async with serve(tmp_path, engine, policy(), drain_seconds=0.2) as server:
+            url = f"{server.rest.base_url}/v1/classify"
+            running = asyncio.create_task(client.post(url, json={"text": "one"}))
+            await asyncio.to_thread(engine.started.wait)
+            waiting = asyncio.create_task(client.post(url, json={"text": ["two", "three"]}))
+            while server.service.waiting < 2:
+                await asyncio.sleep(0.01)
+            asyncio.get_running_loop().call_later(0.6, engine.gate.set)
+        assert (await running).status_code == 200
+        cut = await waiting
+    assert (cut.status_code, cut.json()["error"]["code"]) == (503, "UNAVAILABLE")
+    assert cut.headers["retry-after"]
 
 
 async def test_a_client_that_hangs_up_frees_its_place(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from models.store import ArtefactStore
-from services.core.catalog import Gate, ModelSpec, Precision
+from models.store import ArtefactStore, Manifest
+from services.core.catalog import Gate, ModelSpec, Precision, Source
 
 SPEC = ModelSpec(
     task="t", name="m", description="", engine="fake", architecture="a", labels=("no", "yes"), licence="none"
@@ -58,8 +58,8 @@ def test_an_artefact_is_built_once_and_reused(store: ArtefactStore, tmp_path: Pa
     assert build.count == 1
     assert (folder / "model.onnx").read_text() == "m@1 build 1"
     assert leftovers(store) == []
-    ((listed, manifest),) = store.manifests()
-    assert (listed, manifest.model, manifest.report) == (folder, "m@1", {"build": 1})
+    manifest = Manifest.model_validate_json((folder / "manifest.json").read_bytes())
+    assert (manifest.model, manifest.report) == ("m@1", {"build": 1})
     assert set(manifest.files) == {"model.onnx", "inner/labels.txt"}
 
 
@@ -69,7 +69,6 @@ def test_precisions_and_versions_live_side_by_side(store: ArtefactStore) -> None
     for spec in variants * 2:
         store.ensure(spec, build)
     assert build.count == 3
-    assert len(list(store.manifests())) == 3
 
 
 def corrupt(folder: Path) -> None:
@@ -204,19 +203,32 @@ def test_processes_that_want_the_same_artefact_build_it_once(tmp_path: Path) -> 
     assert ArtefactStore(tmp_path).fault(SPEC) is None
 
 
-# --- known faults ---
-
-
-def test_listing_survives_an_unreadable_manifest(store: ArtefactStore) -> None:
-    truncate_manifest(store.ensure(SPEC, Build()))
-    store.ensure(SPEC.model_copy(update={"version": "2"}), Build())
-    assert "m@2" in [manifest.model for _, manifest in store.manifests()]
-
-
-def test_listing_skips_what_a_killed_build_left(store: ArtefactStore) -> None:
+def test_what_a_killed_build_left_is_cleared_away(store: ArtefactStore) -> None:
     folder = store.ensure(SPEC, Build())
-    shutil.copytree(folder, folder.parent / ".building-killed")
-    assert [listed for listed, _ in store.manifests()] == [folder]
+    shutil.copytree(folder, folder.with_name(f".building-{folder.name}"))
+    truncate_manifest(folder)
+    store.ensure(SPEC, Build())
+    assert leftovers(store) == []
+
+
+def test_changed_source_files_are_built_again(store: ArtefactStore, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    weights = tmp_path / "checkpoint" / "model.safetensors"
+    weights.write_bytes(b"old")
+    spec = SPEC.model_copy(update={"sources": {"checkpoint": Source(uri=f"path:{tmp_path / 'checkpoint'}")}})
+    store.ensure(spec, Build())
+    weights.write_bytes(b"newer")
+    assert store.fault(spec) is not None
+
+
+def test_every_bundled_file_counts(monkeypatch: pytest.MonkeyPatch, store: ArtefactStore, tmp_path: Path) -> None:
+    monkeypatch.setattr("models.sources.WEIGHTS", tmp_path)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "head.safetensors").write_bytes(b"old")
+    spec = SPEC.model_copy(update={"sources": {"weights": Source(uri="bundled:w")}})
+    store.ensure(spec, Build())
+    (tmp_path / "w" / "head.safetensors").write_bytes(b"new")  # as long as before
+    assert store.fault(spec) is not None
 
 
 def test_a_changed_gate_is_asked_again(store: ArtefactStore) -> None:

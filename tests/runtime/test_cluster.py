@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,16 +132,25 @@ async def test_a_killed_replica_comes_back_and_nothing_worse_than_unavailable_is
     assert statuses <= {200, 408, 503}
 
 
-def test_ctrl_c_drains_exits_0_and_leaves_nothing(tmp_path: Path) -> None:
-    with chorale("--tasks", "echo", timeout=240) as running:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_drains_exits_0_and_leaves_nothing(number: int) -> None:
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as folder,  # pytest's own is too long for Ray's sockets
+        chorale("--tasks", "echo", timeout=240, TMPDIR=folder) as running,
+    ):
         processes = family(running)
         started = time.monotonic()
-        os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does: the whole group gets it
+        if number == signal.SIGINT:
+            os.killpg(running.process.pid, number)  # as a terminal does: the whole group gets it
+        else:
+            running.process.send_signal(number)
         assert running.process.wait(60) == 0
         assert time.monotonic() - started < 30
         _, alive = psutil.wait_procs(processes, timeout=15)
         assert [process.cmdline() for process in alive if process.is_running()] == []
         assert "Traceback" not in running.output
+        assert "SIGTERM received" not in running.output
+        assert list(Path(folder).glob("chorale-*")) == []
 
 
 def test_with_ray_metrics_ray_exports_what_replicas_record() -> None:

@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.core.settings import Settings
 from services.runtime.local import PortInUseError, probe_ports
@@ -72,7 +74,12 @@ def test_a_port_shared_by_so_reuseport_is_still_in_use() -> None:
     [
         (["--tasks", "nonsense"], {}, "unknown task nonsense"),
         ([], {"CHORALE_REST_PORT": "0"}, "rest_port"),
-        ([], {"CHORALE_TLS_KEY": "key.pem"}, "CHORALE_TLS_CERTIFICATE"),
+        ([], {"CHORALE_TLS_KEY": __file__}, "CHORALE_TLS_CERTIFICATE"),
+        ([], {"CHORALE_LOG_LEVEL": "loud"}, "log_level"),
+        ([], {"CHORALE_HOME": "/dev/null"}, "CHORALE_HOME /dev/null cannot be used"),
+        ([], {"CHORALE_TASK_PACKAGES": "nosuch"}, "No module named 'nosuch'"),
+        ([], {"CHORALE_CATALOG": "tests"}, "no models for classification"),
+        (["--host", "203.0.113.7"], {}, "cannot listen on 203.0.113.7"),
     ],
 )
 def test_wrong_settings_are_one_sentence(arguments: list[str], environment: dict[str, str], message: str) -> None:
@@ -122,3 +129,22 @@ def test_chorale_process_reports_what_it_printed_when_it_dies() -> None:
     server = Chorale("--in-process", "--tasks", "nonsense")
     with pytest.raises(AssertionError, match="unknown task"):
         server.wait_ready(30)
+
+
+def test_an_open_health_watch_does_not_hold_the_shutdown_up() -> None:
+    with (
+        chorale("--in-process", "--tasks", "echo", CHORALE_DRAIN_SECONDS="30") as server,
+        grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
+    ):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.stop(timeout=15) == 0
+
+
+@pytest.mark.parametrize("field", ["engine: nosuch", "engine: onnx, architecture: nosuch"])
+def test_a_catalog_with_unknown_names_is_one_sentence(tmp_path: Path, field: str) -> None:
+    (tmp_path / "echo.yaml").write_text(f"models: [{{name: m, description: d, default: true, {field}, licence: none}}]")
+    ended = command("serve", "--in-process", "--tasks", "echo", CHORALE_CATALOG=str(tmp_path))
+    assert ended.returncode == 1
+    assert "'nosuch' is not known; known: " in ended.stderr
+    assert "Traceback" not in ended.stderr

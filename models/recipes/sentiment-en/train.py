@@ -32,7 +32,6 @@ from transformers import AutoTokenizer
 from models.architectures import EncoderClassifier, load_trunk
 
 HERE = Path(__file__).resolve().parent
-MODELS = HERE.parents[1]
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def score(recipe: Recipe, weights: Path) -> dict[str, float]:
 def main(
     data: Annotated[Path, typer.Option(help="folder with sst2.*.tsv and imdb.train.jsonl.gz")],
     work: Annotated[Path, typer.Option(help="folder for checkpoints")] = Path("build/sentiment-en"),
-    out: Annotated[Path, typer.Option(help="folder for weights")] = MODELS / "weights/sentiment-en",
+    out: Annotated[Path, typer.Option(help="folder for weights")] = Path("build/sentiment-en/weights"),
     smoke: Annotated[bool, typer.Option(help="the whole recipe on a few hundred texts")] = False,
 ) -> None:
     """Train, calibrate and score the bundled sentiment model."""
