@@ -18,8 +18,8 @@ from services.runtime.ray_loopback import start_slim_head, write_haproxy_wrapper
 
 GATEWAY = "gateway"
 
+_RUNS = "/tmp"  # noqa: S108  # not TMPDIR, which may be long: paths of sockets may not
 _PREFIX = "chorale-"
-_LONGEST_FOLDER = 40
 
 START_TIMEOUT = 600.0
 """Seconds the applications get to become ready; large models load for minutes."""
@@ -41,7 +41,7 @@ def run_ray(
     """
     stop = Event()
     _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_RUNS) as folder:
         os.environ.update(_environment(settings, Path(folder)))
         say("starting Ray")
         _start_cluster(settings, folder)
@@ -84,7 +84,7 @@ def _environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 def _sweep() -> None:
     """Remove the folders of runs that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+    for folder in Path(_RUNS).glob(f"{_PREFIX}*-*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -106,8 +106,7 @@ def _start_cluster(settings: Settings, folder: str) -> None:
         log_to_driver=False,
         configure_logging=False,
         _node_ip_address="127.0.0.1",
-        # Gone with the run, where Ray's default stays. Ray puts sockets there, whose paths may not be long.
-        _temp_dir=f"{folder}/ray" if len(folder) < _LONGEST_FOLDER else None,
+        _temp_dir=f"{folder}/ray",  # gone with the run; Ray's default would stay
     )
     http = HTTPOptions(host=settings.host, port=settings.rest_port)
     serve.start(http_options=http, logging_config=_QUIET)

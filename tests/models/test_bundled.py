@@ -1,0 +1,44 @@
+"""The bundled models as they are shipped: every file pinned, and the scores their cards state."""
+
+from pathlib import Path
+
+import pytest
+
+from models.build import Builder
+from models.export.verify import run_evaluation
+from models.sources import fetch
+from models.store import ArtefactStore
+from services.core.catalog import ModelSpec, Precision, read_catalog
+from services.core.settings import BUNDLED_CATALOG, Settings
+from services.core.task import discover
+
+TASKS = {task.name: task for task in discover()}
+SPECS = read_catalog([BUNDLED_CATALOG], list(TASKS)).specs
+SST2 = Path(__file__).parents[3] / "shared" / "data" / "classification" / "sst2.dev.tsv"
+"""SST-2 dev as ``text<TAB>0/1``; not ours to ship."""
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
+def test_every_bundled_file_is_pinned_and_small(spec: ModelSpec) -> None:
+    for source in spec.sources.values():
+        folder = fetch(source)  # checks the digests
+        if source.uri.startswith("bundled:"):
+            assert {path.name for path in folder.iterdir()} == set(source.sha256)
+            assert sum(path.stat().st_size for path in folder.iterdir()) < 25_000_000
+        assert source.sha256
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not SST2.is_file(), reason=f"needs SST-2 dev at {SST2.name}, which is not ours to ship")
+def test_sentiment_en_keeps_the_score_on_its_card() -> None:
+    (spec,) = [spec for spec in SPECS if spec.name == "sentiment-en"]
+    builder = Builder(ArtefactStore(Settings().home), TASKS, lambda _: None)
+    scores = {}
+    for precision in Precision:
+        variant = spec.model_copy(update={"precision": precision})
+        folder = builder.ensure(variant)
+        assert folder
+        scores[precision] = run_evaluation(TASKS["classification"], variant, folder, SST2)[0].metrics
+    assert scores[Precision.FP32]["accuracy"] >= 0.885
+    assert scores[Precision.INT8]["accuracy"] >= scores[Precision.FP32]["accuracy"] - 0.005
+    assert scores[Precision.FP32]["ece"] < 0.03
