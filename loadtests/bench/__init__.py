@@ -3,7 +3,7 @@
 run         the plan: rounds, interleaving, progress, and what is written
 contenders  what is measured: how each server is started, and where it answers
 bare        a contender: one process, the same batcher and engine, no Chorale edges
-limit       a contender: the engine with no server at all
+direct      a contender: the engine with no server at all
 server      a server process: start, ready, last words, stop
 processes   a server's whole process tree: CPU, memory, sockets
 generator   the load generator as the run sees it: a process of its own

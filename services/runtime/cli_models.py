@@ -116,10 +116,10 @@ def _steps(status: Status, label: str) -> Callable[[str], None]:
 
 def _hush_exporters() -> None:
     """Torch's exporter and transformers narrate their internals; what matters here are our own steps and errors."""
-    import torch.onnx._internal.exporter._registration as registration  # its logger takes its level when imported
     import transformers
 
     warnings.simplefilter("ignore")
-    logging.getLogger(registration.__name__).setLevel(logging.ERROR)
+    # A filter, since torch sets its loggers' levels anew when the exporter is imported.
+    logging.getLogger("torch.onnx._internal.exporter._registration").addFilter(lambda _: False)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
