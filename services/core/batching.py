@@ -104,6 +104,13 @@ class Batcher:
         with self._wake:
             return sum(queue.items for queue in self._queues.values())
 
+    @property
+    def work_seconds(self) -> float:
+        """Engine time on hand: until all that waits or runs is done, by the speed seen so far."""
+        with self._wake:
+            costs = [(queue.cost + queue.running, queue.speed) for queue in self._queues.values()]
+        return sum(cost / speed for cost, speed in costs if speed) / len(self._threads)
+
     def abort(self) -> None:
         """Fail every call that still waits: the time to drain is over. Call on the event loop."""
         with self._wake:
@@ -138,8 +145,11 @@ class Batcher:
         if taken is None:
             return False
         queue, window = taken
+        cost = sum(entry.item.cost for entry in window)
         for group in _groups(window, queue.policy):
             self._run_group(queue, group)
+        with self._wake:
+            queue.running -= cost
         return True
 
     def _next_window(self) -> tuple[Queue, list[Entry]] | None:

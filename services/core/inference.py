@@ -131,6 +131,11 @@ class InferenceService:
         """Items in the queue."""
         return self._batcher.waiting
 
+    @property
+    def work_seconds(self) -> float:
+        """Engine time on hand, waiting or running."""
+        return self._batcher.work_seconds
+
     def abort(self) -> None:
         """Fail what still waits: the time to drain is over. Call on the event loop."""
         self._batcher.abort()

@@ -74,6 +74,7 @@ class Queue:
     heap: list[Entry] = field(default_factory=list)
     items: int = 0
     cost: int = 0
+    running: int = 0  # cost of what lanes have taken and not finished
     callers: int = 0  # tickets with entries in the heap
     clock: float = 0.0  # work done for each caller who had some waiting; turns are given by it
     arrived: int = 0  # requests that ever came
@@ -110,6 +111,7 @@ class Queue:
             self.clock += entry.item.cost / self.callers
             self._count(entry.ticket, -1, -entry.item.cost)
             cost -= entry.item.cost
+            self.running += entry.item.cost
             window.append(entry)
             self._clear_head()
         return window

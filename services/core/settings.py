@@ -10,6 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, FilePath, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+GRPC_PORT = 9000
+"""Where gRPC listens unless told otherwise, and what `Task.grpc_port` is counted from."""
+
 BUNDLED_CATALOG = Path(__file__).parents[2] / "models" / "catalog"
 
 
@@ -38,7 +41,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address to listen on; loopback unless you say otherwise."""
     rest_port: int = Field(default=8000, ge=1, le=65535)
-    grpc_port: int = Field(default=9000, ge=1, le=65535)
+    grpc_port: int = Field(default=GRPC_PORT, ge=1, le=65535)
+    """All tasks; the gRPC lane of a single task is as far above it as the task's own port is above 9000."""
     tls_certificate: FilePath | None = None
     """PEM chain for gRPC; with ``tls_key`` turns TLS on."""
     tls_key: FilePath | None = None
@@ -51,6 +55,8 @@ class Settings(BaseSettings):
     """Record metrics through Ray, which scrapes all replicas of a cluster, instead of each answering ``/metrics``."""
     replicas: int = Field(default=1, ge=1)
     """Ray Serve replicas of each task."""
+    max_replicas: int | None = Field(default=None, ge=1)
+    """Given, each task has between ``replicas`` and this many, as its work on hand asks for."""
 
     max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
     """Largest request body (REST) or message (gRPC)."""
@@ -61,6 +67,10 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, ge=0)
     """Time running requests get to finish on shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def lane_port(self, task_port: int) -> int:
+        """Where the gRPC lane of a task listens: lanes move with ``grpc_port``, so two servers need not collide."""
+        return self.grpc_port + task_port - GRPC_PORT
 
     @field_validator("tasks", "task_packages", "catalog", mode="before")
     @classmethod
@@ -92,6 +102,12 @@ class Settings(BaseSettings):
             raise ValueError("set both CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY, or neither")
         if self.tls_client_ca and not self.tls_certificate:
             raise ValueError("CHORALE_TLS_CLIENT_CA needs CHORALE_TLS_CERTIFICATE and CHORALE_TLS_KEY")
+        return self
+
+    @model_validator(mode="after")
+    def _replicas_in_order(self) -> Self:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"CHORALE_MAX_REPLICAS is {self.max_replicas}, below CHORALE_REPLICAS {self.replicas}")
         return self
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ class Task:
         name: folder, protobuf package, catalog file and Serve application.
         methods: what it can do.
         examples: requests that work on the default model.
-        grpc_port: the task's own gRPC lane.
+        grpc_port: the task's own gRPC lane, above 9000; see `Settings.lane_port`.
         evaluation: ``module:function`` that scores a model, for ``chorale eval``.
         opt_in: served only when named in ``CHORALE_TASKS``.
     """

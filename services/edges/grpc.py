@@ -32,6 +32,19 @@ _REFLECTION = "ServerReflection"
 
 
 @dataclass(frozen=True)
+class Port:
+    """Where to listen.
+
+    Args:
+        number: the port.
+        shared: replicas on one node listen on the same port and the kernel spreads connections (SO_REUSEPORT).
+    """
+
+    number: int
+    shared: bool = False
+
+
+@dataclass(frozen=True)
 class GrpcServer:
     """A server not yet started, and the health it reports."""
 
@@ -64,17 +77,28 @@ def build_grpc_server(
     backend: Backend,
     meter: Meter,
     settings: Settings,
-    interceptors: "Sequence[grpc.aio.ServerInterceptor[Any, Any]]" = (),
+    port: Port | None = None,
 ) -> GrpcServer:
-    """The gRPC server of these tasks on ``settings.host:grpc_port``, with TLS when a certificate is set.
+    """The gRPC server of these tasks on ``settings.host``, with TLS when a certificate is set.
+
+    Args:
+        tasks: their unary methods are served.
+        backend: answers them.
+        meter: where metrics go.
+        settings: address, certificates and limits.
+        port: by default ``settings.grpc_port``, not shared.
 
     Raises:
         RuntimeError: the port is taken.
     """
     # grpcio refuses over-long messages with a bare status. Twice the limit is let through, so that what is only
     # somewhat too long gets the same error as on REST.
-    options = [("grpc.max_receive_message_length", 2 * settings.max_request_bytes), ("grpc.so_reuseport", 0)]
-    server = grpc.aio.server(interceptors=list(interceptors), options=options)
+    port = port or Port(settings.grpc_port)
+    options = [
+        ("grpc.max_receive_message_length", 2 * settings.max_request_bytes),
+        ("grpc.so_reuseport", int(port.shared)),
+    ]
+    server = grpc.aio.server(options=options)
     endpoints = []
     for task in tasks:
         unary = [method for method in task.methods if method.kind is Kind.UNARY]
@@ -89,7 +113,7 @@ def build_grpc_server(
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     services = tuple(task.service for task in tasks)
     _add_reflection(server, (*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
-    _listen(server, settings)
+    _listen(server, f"{settings.host}:{port.number}", settings)
     server.add_generic_rpc_handlers((_Unknown(),))  # the last one is asked last
     return GrpcServer(server, servicer, services, tuple(endpoints))
 
@@ -169,8 +193,7 @@ def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     )
 
 
-def _listen(server: grpc.aio.Server, settings: Settings) -> None:
-    address = f"{settings.host}:{settings.grpc_port}"
+def _listen(server: grpc.aio.Server, address: str, settings: Settings) -> None:
     if settings.tls_certificate and settings.tls_key:
         client_ca = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
         pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())

@@ -58,7 +58,7 @@ def serve(
     started = time.monotonic()
     settings = settings_from(tasks=tasks, host=host, rest_port=rest_port, grpc_port=grpc_port)
     chosen, catalog = world_of(settings)
-    probe_ports(settings)
+    probe_ports(settings, () if in_process else chosen)
     ensure_artefacts(settings, catalog.specs)
     if in_process:
         run_local(settings, lambda: _announce(settings, chosen, (), started))

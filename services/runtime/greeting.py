@@ -12,15 +12,14 @@ from services.edges.protobuf import json_body
 
 
 def addresses(settings: Settings, lanes: Sequence[Task] = ()) -> list[str]:
-    """One line per address; ``lanes`` are tasks with a REST lane of their own."""
+    """One line per address; ``lanes`` are tasks with a REST and a gRPC lane of their own."""
     base = f"http://{settings.host}:{settings.rest_port}"
-    own = [f"{base}/{task.name}/v1/…" for task in lanes]
     security = "TLS" if settings.tls_certificate else "plaintext"
-    return [
-        f"REST  {base}",
-        *(f"REST  {lane}  ({task.name} alone: no hop)" for task, lane in zip(lanes, own, strict=True)),
-        f"gRPC  {settings.host}:{settings.grpc_port}  ({security}; health and reflection on)",
-    ]
+    lines = [f"REST  {base}", f"gRPC  {settings.host}:{settings.grpc_port}  ({security}; health and reflection on)"]
+    for task in lanes:
+        grpc = f"{settings.host}:{settings.lane_port(task.grpc_port)}"
+        lines += [f"REST  {base}/{task.name}/v1/…  ({task.name} alone: no hop)", f"gRPC  {grpc}  (the same)"]
+    return lines
 
 
 def first_example(tasks: Sequence[Task]) -> tuple[Task, Method, Request]:

@@ -31,25 +31,39 @@ class PortInUseError(OperatorError):
     """A port to listen on is taken; the message says which setting to change."""
 
 
-def probe_ports(settings: Settings) -> None:
+def probe_ports(settings: Settings, lanes: Sequence[Task] = ()) -> None:
     """Fail early and clearly if a port is taken. No SO_REUSEPORT: with it two servers would share the port silently.
 
+    Args:
+        settings: host and ports.
+        lanes: tasks that listen on a gRPC port of their own.
+
     Raises:
-        PortInUseError: it is taken.
-        OperatorError: this machine has no such IPv4 address.
+        PortInUseError: it is taken, or meant for two things.
+        OperatorError: this machine has no such IPv4 address, or the port is past the last there is.
     """
-    for name in ("rest_port", "grpc_port"):
-        port, flag = getattr(settings, name), f"--{name.replace('_', '-')}"
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((settings.host, port))
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise OperatorError(f"cannot listen on {settings.host}: {error.strerror}; check --host") from None
-                raise PortInUseError(
-                    f"port {port} on {settings.host} is in use; stop what listens there, or choose another with {flag}"
-                ) from None
+    taken: set[int] = set()
+    own = [(settings.lane_port(task.grpc_port), "--grpc-port") for task in lanes]
+    for port, flag in [(settings.rest_port, "--rest-port"), (settings.grpc_port, "--grpc-port"), *own]:
+        if not 0 < port < 65536:
+            raise OperatorError(f"the gRPC lane of a task would be at port {port}; choose a lower {flag}")
+        if port in taken:
+            raise PortInUseError(f"port {port} is meant for two things; choose another with {flag}")
+        taken.add(port)
+        _probe(settings.host, port, flag)
+
+
+def _probe(host: str, port: int, flag: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise OperatorError(f"cannot listen on {host}: {error.strerror}; check --host") from None
+            raise PortInUseError(
+                f"port {port} on {host} is in use; stop what listens there, or choose another with {flag}"
+            ) from None
 
 
 def run_local(settings: Settings, on_ready: Callable[[], None]) -> None:

@@ -1,14 +1,15 @@
 """Ray Serve: one application per task, whose replica is its own REST ingress, and a gateway application over all.
 
-A request to ``/<task>/v1/…`` meets the replica that holds the model: no hop. The gateway at ``/`` has every task on
-one REST and one gRPC port and makes one hop. Both are built by the same functions as in one process; only the
-Backend differs. Serve's own batching, queueing and gRPC are not used: ours behave alike everywhere.
+A request to ``/<task>/v1/…`` or to the task's gRPC port meets the replica that holds the model: no hop. The gateway at
+``/`` has every task on one REST and one gRPC port and makes one hop. Both are built by the same functions as in one
+process; only the Backend differs. Serve's own batching, queueing and gRPC are not used: ours behave alike everywhere.
 """
 
 import asyncio
 from typing import Any
 
 from ray import serve
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,8 +17,9 @@ from services.core.catalog import read_catalog
 from services.core.settings import Settings
 from services.core.task import discover
 from services.edges.endpoint import REQUEST_ID
-from services.edges.grpc import build_grpc_server
+from services.edges.grpc import Port, build_grpc_server
 from services.edges.rest import build_rest_app
+from services.runtime import autoscaling
 from services.runtime.lane_backend import LaneBackend
 from services.runtime.loading import ensure_artefacts, load_models, make_service
 from services.runtime.meters import make_meter
@@ -28,7 +30,7 @@ _UNLIMITED = {"max_ongoing_requests": 100_000, "max_queued_requests": -1}
 
 
 class TaskReplica:
-    """Serves one task.
+    """Serves one task: REST through Serve's ingress, and gRPC on a port that all replicas of a node share.
 
     Args:
         task: its name.
@@ -46,12 +48,22 @@ class TaskReplica:
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
         self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
+        port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)
+        self._grpc = build_grpc_server(tasks, self._service, meter, settings, port)
+        self._drain_seconds = settings.drain_seconds
+        await self._grpc.server.start()
+        await self._grpc.set_serving(serving=True)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs as this replica's ingress."""
         return OneRequestId(self._app)
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `autoscaling.policy` decides by; Serve asks while autoscaling is on."""
+        return {autoscaling.WORK: self._service.work_seconds}
+
     async def __del__(self) -> None:
+        await self._grpc.stop(self._drain_seconds)
         await asyncio.to_thread(self._service.close)
 
 
@@ -107,23 +119,39 @@ class OneRequestId:
 
 def task_application(task: str, settings: Settings, *, local: bool) -> serve.Application:
     """The Serve application of one task."""
-    return _deployment(TaskReplica, "Replica", settings, settings.replicas).bind(task, settings, local=local)
+    return _deployment(TaskReplica, "Replica", settings, **_replicas(settings)).bind(task, settings, local=local)
 
 
 def gateway_application(settings: Settings, *, local: bool) -> serve.Application:
     """The Serve application of the gateway."""
-    return _deployment(Gateway, "Gateway", settings, 1).bind(settings, local=local)
+    return _deployment(Gateway, "Gateway", settings, num_replicas=1).bind(settings, local=local)
 
 
-def _deployment(replica: type, name: str, settings: Settings, replicas: int) -> Any:
+def _replicas(settings: Settings) -> dict[str, Any]:
+    if settings.max_replicas is None:
+        return {"num_replicas": settings.replicas}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=settings.replicas,
+            max_replicas=settings.max_replicas,
+            upscale_delay_s=5,
+            downscale_delay_s=60,
+            look_back_period_s=5,
+            metrics_interval_s=1,
+            policy=AutoscalingPolicy(policy_function=autoscaling.policy),
+        )
+    }
+
+
+def _deployment(replica: type, name: str, settings: Settings, **replicas: Any) -> Any:
     return serve.deployment(
         serve.ingress()(replica),
         name=name,
-        num_replicas=replicas,
         # A token share: what a replica really uses is its lanes, and a laptop must hold all tasks.
         ray_actor_options={"num_cpus": 0.01},
         health_check_period_s=1,
         graceful_shutdown_timeout_s=settings.drain_seconds,
         graceful_shutdown_wait_loop_s=0.1,
+        **replicas,
         **_UNLIMITED,
     )
