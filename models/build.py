@@ -1,4 +1,4 @@
-"""How an artefact is built: fetch sources -> export -> quantize -> verify against fp32.
+"""How an artefact is built: fetch sources -> export -> quantize -> verify against fp32 -> time it on this machine.
 
 Imported by the command line and by start-up when something has to be built; never by a serving replica.
 """
@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from models.curve import BatchCurve, curve_file, read_curve, write_curve
 from models.export import exporter
-from models.export.verify import require_gate, verify
+from models.export.verify import require_gate, seen_inputs, verify
+from models.measure import measure
 from models.sources import fetch
 from models.store import ArtefactStore
 from services.core.catalog import ModelSpec, Precision
@@ -41,6 +45,22 @@ class Builder:
         """
         return self._store.ensure(spec, self._build) if spec.architecture else None
 
+    def curve(self, spec: ModelSpec, cpus: int, *, again: bool = False) -> BatchCurve:
+        """The batch curve of the sound artefact of ``spec`` on this machine, measured if it must be.
+
+        Args:
+            spec: its artefact is there.
+            cpus: CPU share it will be served with.
+            again: measure even if there is one.
+        """
+        file = curve_file(self._store, spec, cpus)
+        with FileLock(file.with_suffix(".lock")):  # two at once would slow each other down
+            curve = None if again else read_curve(self._store, spec, cpus)
+            if curve is None:
+                curve = measure(self._tasks[spec.task], spec, self._store, cpus, self._progress)
+                write_curve(curve, file)
+        return curve
+
     def _build(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         started = time.monotonic()
         report = self._export(spec, target) if spec.precision == Precision.FP32 else self._quantize(spec, target)
@@ -53,12 +73,13 @@ class Builder:
         return dict(exporter(spec.architecture)(spec, folders, target))
 
     def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
-        require_gate(self._tasks[spec.task], spec)
+        task = self._tasks[spec.task]
+        gate = require_gate(task, spec)
         reference_spec = spec.model_copy(update={"precision": Precision.FP32})
         reference = self._store.ensure(reference_spec, self._build)
         from models.export.quantize import quantize
 
         self._progress("quantizing to int8")
-        quantize(reference, target, spec.keep_fp32)
+        quantize(reference, target, seen_inputs(task, spec, reference, gate), spec.keep_fp32)
         self._progress("verifying int8 against fp32")
-        return verify(self._tasks[spec.task], spec, reference, target).model_dump()
+        return verify(task, spec, reference, target).model_dump()

@@ -23,7 +23,7 @@ from services.core.catalog import ModelSpec, Precision
 
 log = logging.getLogger(__name__)
 
-BUILD_FORMAT = 1
+BUILD_FORMAT = 2
 """Raised when exporters change what they write, so that older artefacts are built again."""
 
 Build = Callable[[ModelSpec, Path], dict[str, Any]]

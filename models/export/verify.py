@@ -1,14 +1,16 @@
 """The gate: a built model is compared with its fp32 reference on labelled examples, and refused if it lost too much."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from models.sources import RECIPES
 from services.core import imports
 from services.core.catalog import Gate, ModelSpec
-from services.core.engine import EngineOptions
+from services.core.engine import Encoder, EngineOptions, Logits, TokenIds
 from services.core.errors import OperatorError
 from services.core.evaluation import Evaluate, Evaluation
 from services.core.task import Task
@@ -94,9 +96,36 @@ def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:
         )
 
 
+def seen_inputs(task: Task, spec: ModelSpec, reference: Path, gate: Gate) -> list[TokenIds]:
+    """What the engine is given when the gate's examples are run: calibration inputs, without labels."""
+    engine = _Recorder(engine_class(spec.engine).load(reference, EngineOptions()))
+    _evaluate(task, spec, reference, RECIPES / gate.examples, engine)
+    return engine.seen
+
+
+class _Recorder:
+    """An encoder that remembers what it was given."""
+
+    def __init__(self, engine: Encoder) -> None:
+        self._engine = engine
+        self.seen: list[TokenIds] = []
+
+    def run(self, batch: Sequence[TokenIds]) -> Logits:
+        """The engine's answer."""
+        self.seen += batch
+        return self._engine.run(batch)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
+
+
 def run_evaluation(task: Task, spec: ModelSpec, artefact: Path, examples: Path) -> tuple[Evaluation, float]:
     """Score one artefact folder; the evaluation and the seconds it took."""
-    engine = engine_class(spec.engine).load(artefact, EngineOptions())
+    return _evaluate(task, spec, artefact, examples, engine_class(spec.engine).load(artefact, EngineOptions()))
+
+
+def _evaluate(task: Task, spec: ModelSpec, artefact: Path, examples: Path, engine: Any) -> tuple[Evaluation, float]:
     pipeline = imports.load(task.methods[0].pipeline).load(spec, artefact, engine)
     evaluate: Evaluate = imports.load(task.evaluation or "")
     started = time.monotonic()

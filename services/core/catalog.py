@@ -38,10 +38,15 @@ class Source(_Entry):
 
 
 class BatchPolicy(_Entry):
-    """How work is cut into engine runs, and how much may wait."""
+    """How work is cut into engine runs, and how much may wait.
+
+    The shape (lanes, threads, groups, window) is measured when an artefact is built; what a catalog entry sets wins.
+    """
 
     lanes: int = Field(default=0, ge=0)
     """Engine runs at the same time; 0 = one per CPU of the deployment's share."""
+    threads: int = Field(default=1, ge=1)
+    """Threads inside each engine run."""
     group_items: int = Field(default=4, ge=1)
     """Most items in one engine run."""
     group_cost: int = Field(default=8192, ge=1)

@@ -4,17 +4,21 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.status import Status
 from rich.table import Table
 
+from models.curve import BatchCurve, settled
 from models.store import ArtefactStore
 from services.core.catalog import Catalog, ModelSpec, Precision
 from services.core.errors import OperatorError
 from services.core.task import Task
 from services.runtime.terminal import TasksOption, console, settings_from, world_of
+
+if TYPE_CHECKING:
+    from models.build import Builder
 
 models_app = typer.Typer(help="The model catalog and the artefacts built from it.", no_args_is_help=True)
 
@@ -38,7 +42,7 @@ def list_models(tasks: TasksOption = None) -> None:
 def build_models(
     model: Annotated[str | None, typer.Argument(help="Model id. Default: all.")] = None, tasks: TasksOption = None
 ) -> None:
-    """Build what is missing, stale or corrupted, and verify it. Sound artefacts are left alone."""
+    """Build what is missing, stale or corrupted; verify it; time it on this machine. What is sound is left alone."""
     settings = settings_from(tasks=tasks)
     chosen, catalog = world_of(settings)
     store = ArtefactStore(settings.home)
@@ -47,8 +51,25 @@ def build_models(
             label = f"{spec.id} {spec.precision}"
             with console.status(label) as status:
                 folder = _built(spec, chosen, store, _steps(status, label))
+                curve = _builder(chosen, store, _steps(status, label)).curve(spec, settings.cpus)
             size = sum(path.stat().st_size for path in folder.iterdir())
-            console.print(f"{label}: sound, {size / 1e6:.1f} MB")
+            console.print(f"{label}: sound, {size / 1e6:.1f} MB; {_shape(settled(spec, curve))}")
+
+
+@models_app.command("measure")
+def measure_model(model: Annotated[str, typer.Argument(help="Model id.")]) -> None:
+    """Time a built model again, on a quiet machine, and show its curve: items/s by items and cost of an engine run."""
+    settings = settings_from()
+    tasks, catalog = world_of(settings)
+    store, spec = ArtefactStore(settings.home), _only(catalog, model)
+    label = f"{spec.id} {spec.precision}"
+    with console.status(label) as status:
+        _built(spec, tasks, store, _steps(status, label))
+        curve = _builder(tasks, store, _steps(status, label)).curve(spec, settings.cpus, again=True)
+    console.print(f"{label} on {curve.machine}: {_shape(settled(spec, curve))}")
+    if not curve.batch_invariant:
+        console.print("answers depend on the company an item keeps: it is served alone")
+    console.print(_curve_table(curve))
 
 
 @models_app.command("verify")
@@ -94,13 +115,33 @@ def evaluate(
 
 def _built(spec: ModelSpec, tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[str], None]) -> Path:
     """The sound artefact of a model."""
-    from models.build import Builder
-
-    _hush_exporters()
-    folder = Builder(store, {task.name: task for task in tasks}, progress).ensure(spec)
+    folder = _builder(tasks, store, progress).ensure(spec)
     if folder is None:
         raise OperatorError(f"{spec.id} needs no artefact: there is nothing to build or score")
     return folder
+
+
+def _builder(tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[str], None]) -> "Builder":
+    from models.build import Builder
+
+    _hush_exporters()
+    return Builder(store, {task.name: task for task in tasks}, progress)
+
+
+def _shape(spec: ModelSpec) -> str:
+    batch = spec.batch
+    return f"{batch.lanes or 'a lane per CPU'} x {batch.threads} threads, groups of {batch.group_items}"
+
+
+def _curve_table(curve: BatchCurve) -> Table:
+    """A row per split and number of items, a column per cost; first the windows of mixed costs."""
+    costs: list[int | None] = [None, *sorted({point.cost for point in curve.points if point.cost})]
+    table = Table("lanes x threads", "items", "mixed", *map(str, costs[1:]), box=None, pad_edge=False)
+    speed = {(p.lanes, p.threads, p.items, p.cost): f"{p.items_per_second:,.0f}" for p in curve.points}
+    for lanes, threads, items in sorted({(p.lanes, p.threads, p.items) for p in curve.points}):
+        cells = [speed.get((lanes, threads, items, cost), "") for cost in costs]
+        table.add_row(f"{lanes} x {threads}", str(items), *cells)
+    return table
 
 
 def _only(catalog: Catalog, model: str) -> ModelSpec:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from models.curve import read_curve, settled
 from models.export import EXPORTERS
 from models.store import ArtefactStore
 from services.core import imports
@@ -55,7 +56,7 @@ def _check(spec: ModelSpec) -> None:
 
 
 def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
-    """Make sure every artefact is there and sound, building in a child process whatever is not.
+    """Make sure every artefact is there, sound, and timed on this machine; a child process does what is to be done.
 
     Raises:
         BuildError: the build failed.
@@ -63,13 +64,17 @@ def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
     store = ArtefactStore(settings.home)
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        if all(not spec.architecture or store.fault(spec) is None for spec in specs):
+        if all(not spec.architecture or _is_built(store, spec, settings.cpus) for spec in specs):
             return
     except OSError as error:
         raise OperatorError(f"CHORALE_HOME {settings.home} cannot be used: {error.strerror}") from error
     command = [sys.executable, "-m", "services.runtime.cli", "models", "build"]
     if subprocess.run(command, env={**os.environ, **environment(settings)}, check=False).returncode:
         raise BuildError("models could not be built; the reason is above. To see it again: chorale models build")
+
+
+def _is_built(store: ArtefactStore, spec: ModelSpec, cpus: int) -> bool:
+    return store.fault(spec) is None and read_curve(store, spec, cpus) is not None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -79,6 +84,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "tasks": ",".join(settings.tasks),
         "task_packages": ",".join(settings.task_packages),
         "catalog": ",".join(map(str, settings.catalog)),
+        "cpus": settings.cpus,
     }
     return {f"CHORALE_{name.upper()}": str(value) for name, value in chosen.items()}
 
@@ -94,11 +100,16 @@ def make_service(catalog: Catalog, loaded: Sequence[Loaded], settings: Settings,
     return InferenceService(catalog, loaded, Batcher(lanes, BatchTelemetry(meter)), meter)
 
 
+def in_shape(spec: ModelSpec, settings: Settings) -> ModelSpec:
+    """The model with the batch shape measured on this machine, where its catalog entry leaves it open."""
+    return settled(spec, read_curve(ArtefactStore(settings.home), spec, settings.cpus))
+
+
 def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -> Iterator[Loaded]:
     store = ArtefactStore(settings.home)
-    for spec in catalog.of(task.name):
+    for spec in (in_shape(spec, settings) for spec in catalog.of(task.name)):
         started = time.monotonic()
-        engine = engine_class(spec.engine).load(store.folder(spec), EngineOptions())
+        engine = engine_class(spec.engine).load(store.folder(spec), EngineOptions(spec.batch.threads))
         for method in task.methods:
             pipeline = imports.load(method.pipeline).load(spec, store.folder(spec), engine)
             _warm_up([example for example in task.examples if isinstance(example, method.request)], pipeline)

@@ -1,0 +1,177 @@
+"""Times an artefact on this hardware: how many lanes of how many threads, and how many items in an engine run.
+
+    splits of the CPUs into lanes x threads -> the fastest -> its curve over items x cost -> the batch policy
+
+Short windows in interleaved rounds, and the best of them: a disturbance passes, and it only ever slows.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle, product
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from models.curve import BatchCurve, Point, machine
+from models.store import ArtefactStore, recipe_digest
+from services.core import imports
+from services.core.catalog import BatchPolicy, ModelSpec
+from services.core.engine import EngineOptions
+from services.core.task import Task
+from services.engines import engine_class
+
+ITEMS = (1, 2, 4, 8, 16, 32)
+COSTS = (16, 32, 64, 128, 256, 512)
+
+MIXED = tuple(range(6, 70, 2))
+"""Costs of a window of ordinary items, sorted. Split and number of items are chosen on it, since large groups of
+unlike items compute much padding, which equal costs would hide."""
+
+MOST_COST = 4096
+"""Larger runs are not timed: they take long, and no CPU wants them."""
+
+GOOD_ENOUGH = 0.97
+"""The smallest run this close to the best is taken: small runs answer sooner."""
+
+WINDOW = 8
+"""A lane takes so many runs' worth of items at a time, to sort them by cost."""
+
+SECONDS = 0.06
+ROUNDS = 3
+
+Shape = tuple[int, int | None]
+"""Items in an engine run, and the cost of each; none: mixed."""
+
+Progress = Callable[[str], None]
+
+
+class Timed(Protocol):
+    """What a pipeline must offer to be timed."""
+
+    def sample(self, cost: int) -> Any:
+        """A payload of this cost."""
+
+    def run(self, payloads: Sequence[Any]) -> Sequence[Any]:
+        """An engine run."""
+
+    def close(self) -> None:
+        """Free the engine."""
+
+
+class Split(NamedTuple):
+    """A way to spend CPUs."""
+
+    lanes: int
+    threads: int
+
+
+def measure(task: Task, spec: ModelSpec, store: ArtefactStore, cpus: int, progress: Progress) -> BatchCurve:
+    """Time the built artefact of ``spec``: some seconds of all CPUs. Where its pipeline has no samples, nothing is."""
+    about = {"machine": machine(cpus), "recipe": recipe_digest(spec)}
+    with _pipeline(task, spec, store, threads=1) as pipeline:
+        if not hasattr(pipeline, "sample"):
+            return BatchCurve(**about, batch_invariant=True, points=(), policy=BatchPolicy())
+        invariant = batch_invariant(pipeline)
+    progress("timing lanes x threads")
+    items = 4 if invariant else 1
+    trials = [point for split in splits(cpus) for point in _timed(task, spec, store, split, [(items, None)])]
+    best = fastest(trials)
+    progress(f"timing {best.lanes} x {best.threads} by items and length")
+    sizes = ITEMS if invariant else (1,)
+    shapes = [
+        (items, cost)
+        for items, cost in product(sizes, (None, *COSTS))
+        if (cost or 0) <= spec.max_tokens and items * (cost or 0) <= MOST_COST
+    ]
+    points = _timed(task, spec, store, best, shapes)
+    return BatchCurve(**about, batch_invariant=invariant, points=(*trials, *points), policy=policy(best, points))
+
+
+def splits(cpus: int) -> list[Split]:
+    """Lanes x threads that use all CPUs: one thread per lane, one lane, and between."""
+    return list(dict.fromkeys(Split(max(1, cpus // threads), threads) for threads in (1, 2, cpus) if threads <= cpus))
+
+
+def fastest(trials: Sequence[Point]) -> Split:
+    """The split that is quickest on mixed windows."""
+    best = max(trials, key=lambda point: point.items_per_second)
+    return Split(best.lanes, best.threads)
+
+
+def policy(split: Split, points: Sequence[Point]) -> BatchPolicy:
+    """The batch policy that follows from a curve."""
+    best = {cost: _group_items([point for point in points if point.cost == cost]) for cost in {p.cost for p in points}}
+    items = best.pop(None)
+    return BatchPolicy(
+        lanes=split.lanes,
+        threads=split.threads,
+        group_items=items,
+        group_cost=max((number * cost for cost, number in best.items() if cost and number > 1), default=1),
+        window_items=WINDOW * items if items > 1 else 1,  # with groups of one there is nothing to sort
+    )
+
+
+def _group_items(points: Sequence[Point]) -> int:
+    """The smallest number of items whose speed is good enough."""
+    best = max(point.items_per_second for point in points)
+    return min(point.items for point in points if point.items_per_second >= GOOD_ENOUGH * best)
+
+
+def batch_invariant(pipeline: Timed) -> bool:
+    """Whether items of several costs get the same answers together as alone."""
+    payloads = [pipeline.sample(cost) for cost in COSTS[:4]]
+    together = pipeline.run(payloads)
+    return all(np.allclose(pipeline.run([one])[0], row, atol=1e-3) for one, row in zip(payloads, together, strict=True))
+
+
+def _timed(task: Task, spec: ModelSpec, store: ArtefactStore, split: Split, shapes: Sequence[Shape]) -> list[Point]:
+    with _pipeline(task, spec, store, split.threads) as pipeline:
+        speeds = dict.fromkeys(shapes, 0.0)
+        for shape in [*shapes] * ROUNDS:
+            speeds[shape] = max(speeds[shape], _speed(pipeline, _batches(pipeline, *shape), split.lanes))
+    return [
+        Point(lanes=split.lanes, threads=split.threads, items=items, cost=cost, items_per_second=round(speed, 1))
+        for (items, cost), speed in speeds.items()
+    ]
+
+
+def _batches(pipeline: Timed, items: int, cost: int | None) -> list[list[Any]]:
+    if cost is not None:
+        return [[pipeline.sample(cost)] * items]
+    window = [pipeline.sample(cost) for cost in MIXED]
+    return [window[first : first + items] for first in range(0, len(window), items)]
+
+
+def _speed(pipeline: Timed, batches: Sequence[Sequence[Any]], lanes: int) -> float:
+    """Items per second of lanes that run ``batches`` again and again."""
+    done = [0] * lanes
+    pipeline.run(batches[-1])
+    started = time.perf_counter()
+
+    def lane(number: int) -> None:
+        for batch in cycle(batches):
+            pipeline.run(batch)
+            done[number] += len(batch)
+            # A window is counted whole: its last groups are the slow ones.
+            if batch is batches[-1] and time.perf_counter() > started + SECONDS:
+                return
+
+    workers = [threading.Thread(target=lane, args=(number,)) for number in range(lanes)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(done) / (time.perf_counter() - started)
+
+
+@contextmanager
+def _pipeline(task: Task, spec: ModelSpec, store: ArtefactStore, threads: int) -> Iterator[Timed]:
+    folder = store.folder(spec)
+    engine = engine_class(spec.engine).load(folder, EngineOptions(threads))
+    pipeline: Timed = imports.load(task.methods[0].pipeline).load(spec, folder, engine)
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
