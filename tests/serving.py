@@ -38,6 +38,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def free_grpc_port(*taken: int) -> int:
+    """A gRPC port with room for every task's lane above it."""
+    while True:
+        port = free_port()
+        settings = Settings(rest_port=1, grpc_port=port)
+        ports = [port, *(settings.lane_port(task.grpc_port) for task in TASKS)]
+        if max(ports) < 65536 and not set(ports) & set(taken) and all(map(is_free, ports)):
+            return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def tiny_tokenizer(folder: Path) -> Path:
     """A BERT-like tokenizer that knows bytes: every text has tokens, as with a real vocabulary."""
     vocabulary = {"[CLS]": 0, "[SEP]": 1, **{chr(code): code for code in range(2, 256)}, "[UNK]": 256}

@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.serving import free_port
+from tests.serving import free_grpc_port, free_port
 
 
 class Chorale:
     """A running ``chorale serve``."""
 
     def __init__(self, *arguments: str, **environment: str) -> None:
-        self.rest_port, self.grpc_port = free_port(), free_port()
+        self.rest_port = free_port()
+        self.grpc_port = free_grpc_port(self.rest_port)
         ports = ["--rest-port", str(self.rest_port), "--grpc-port", str(self.grpc_port)]
         command = [sys.executable, "-m", "services.runtime.cli", "serve", *ports, *arguments]
         self.process = subprocess.Popen(
