@@ -10,19 +10,18 @@ from typing import Any
 
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from services.core.catalog import read_catalog
 from services.core.settings import Settings
 from services.core.task import discover
-from services.edges.endpoint import REQUEST_ID
 from services.edges.grpc import Port, build_grpc_server
 from services.edges.rest import build_rest_app
 from services.runtime import autoscaling
 from services.runtime.lane_backend import LaneBackend
 from services.runtime.loading import ensure_artefacts, load_models, make_service
 from services.runtime.meters import make_meter
+from services.runtime.ray_ingress import serve_directly
 from services.runtime.ray_loopback import bind_replica_to_loopback
 
 # Admission is the batcher's: Serve must neither queue nor refuse before it.
@@ -48,6 +47,7 @@ class TaskReplica:
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
         self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
+        serve_directly(self._app, f"/{task}")
         port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)
         self._grpc = build_grpc_server(tasks, self._service, meter, settings, port)
         self._drain_seconds = settings.drain_seconds
@@ -56,7 +56,7 @@ class TaskReplica:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs as this replica's ingress."""
-        return OneRequestId(self._app)
+        return self._app
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """What `autoscaling.policy` decides by; Serve asks while autoscaling is on."""
@@ -78,6 +78,7 @@ class Gateway:
         meter = make_meter(settings)
         self._backend = LaneBackend(tasks, settings)
         self._app = build_rest_app(tasks, self._backend, catalog, meter, settings)
+        serve_directly(self._app, "")
         self._grpc = build_grpc_server(tasks, self._backend, meter, settings)
         self._drain_seconds = settings.drain_seconds
         await self._grpc.server.start()
@@ -85,7 +86,7 @@ class Gateway:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs as this replica's ingress."""
-        return OneRequestId(self._app)
+        return self._app
 
     async def __del__(self) -> None:
         self._watcher.cancel()
@@ -98,23 +99,6 @@ class Gateway:
             serving = all((await self._backend.ready()).values())
             await self._grpc.set_serving(serving=serving)
             await asyncio.sleep(2 if serving else 0.1)
-
-
-class OneRequestId:
-    """Drops our request id header from answers: Serve adds the same id itself, and two would be sent."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection's request, or the lifespan."""
-
-        async def send_without_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                del MutableHeaders(scope=message)[REQUEST_ID]
-            await send(message)
-
-        await self._app(scope, receive, send_without_id)
 
 
 def task_application(task: str, settings: Settings, *, local: bool) -> serve.Application:

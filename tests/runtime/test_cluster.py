@@ -66,6 +66,15 @@ async def test_errors_are_the_same_one_hop_away(cluster: Chorale, prefix: str) -
         assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
+@pytest.mark.parametrize("prefix", ["", "/echo"], ids=["gateway", "task lane"])
+async def test_nothing_of_serves_own_ingress_is_in_the_way(cluster: Chorale, prefix: str) -> None:
+    """It would echo any request id, and cost more than all the rest: see services/runtime/ray_ingress.py."""
+    async with httpx.AsyncClient(base_url=cluster.url + prefix) as client:
+        answer = await client.post("/v1/echo", json={"text": ""}, headers={"x-request-id": "x" * 200})
+        (identity,) = answer.headers.get_list("x-request-id")
+        assert identity == answer.json()["error"]["request_id"] != "x" * 200
+
+
 async def test_grpc(cluster: Chorale) -> None:
     async with grpc.aio.insecure_channel(f"127.0.0.1:{cluster.grpc_port}") as channel:
         call = channel.unary_unary(ECHO)
