@@ -8,7 +8,7 @@ TORCH   = torch==2.13.0
 CONSTRAINTS = deploy/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check fix proto bench clean
+.PHONY: help setup serve test check fix proto bench overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,5 +48,11 @@ proto: setup ## Generate services/pb from proto/
 bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
 	$(BIN)/chorale bench
 
+overload: setup ## Offer three times the capacity: goodput and latency in loadtests/results
+	$(BIN)/python -m loadtests.overload
+
+peers: setup ## Install the peers' environments for make bench
+	$(BIN)/python -m loadtests.peers.install
+
 clean: ## Remove the environment and caches
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

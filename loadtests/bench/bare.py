@@ -64,7 +64,7 @@ def build(tasks: Sequence[str]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        batcher = Batcher(max(model.spec.batch.lanes or model.cpus for model in models.values()))
+        batcher = Batcher(max(model.lanes for model in models.values()))
         for task, model in models.items():
             batcher.register(task, model.pipeline.run, model.spec.batch)
         started.append(batcher)

@@ -3,18 +3,23 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import count
+from typing import Protocol, Self
 
 import psutil
 
 from loadtests.bench import processes
 from loadtests.bench.samples import wire
-from loadtests.bench.server import BenchError, Server
+from loadtests.bench.server import BenchError, Server, free_ports, is_free
+from services.core.settings import GRPC_PORT
 
 REPLICA_PORTS = range(30000, 31001)
 """Where Ray Serve's replicas listen themselves."""
 
+IN_FLIGHT = (1, 16, 64)
+
 TASK_LANE = "Ray, task lane REST"
+GRPC_LANE = "Ray, task lane gRPC"
 HAPROXY = "Ray, task lane through HAProxy REST"
 GATEWAY = "Ray, gateway REST"
 
@@ -26,22 +31,42 @@ class Ports:
     rest: int
     grpc: int
 
+    def lane(self, task: str) -> int:
+        """Where the gRPC lane of a task listens, as ``chorale serve`` counts it from ``grpc``."""
+        return self.grpc + wire(task).task.grpc_port - GRPC_PORT
+
+    @classmethod
+    def free(cls, tasks: Sequence[str]) -> Self:
+        """Loopback ports nobody listens on; those of the tasks' gRPC lanes are free, too."""
+        (rest,) = free_ports(1)
+        candidates = (cls(rest, port) for port in count(rest + 1) if is_free(port))
+        return next(ports for ports in candidates if all(is_free(ports.lane(task)) for task in tasks))
+
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One address of one task: a row of the tables."""
+    """One address of one task: a row of the tables.
+
+    Args:
+        dialect: how its requests and answers are written (`samples.DIALECTS`).
+        in_flight: numbers of requests in flight to measure.
+    """
 
     series: str
     task: str
     protocol: str
     port: int
     path: str
+    dialect: str = "chorale"
+    in_flight: tuple[int, ...] = IN_FLIGHT
 
 
 class Contender(Protocol):
     """A kind of server."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What ``--contenders`` calls it."""
 
     def command(self, tasks: Sequence[str], ports: Ports) -> list[str]:
         """What to start."""
@@ -90,13 +115,14 @@ class OnRay:
         return _serve(tasks, ports)
 
     def endpoints(self, tasks: Sequence[str], ports: Ports, server: Server) -> list[Endpoint]:
-        """The replica itself, the same through HAProxy, and the gateway on both protocols."""
+        """The replica itself on both protocols, through HAProxy, and the gateway on both protocols."""
         found = []
         for task in tasks:
             route = wire(task).route
             lane = f"/{task}{route}"
             found += [
                 Endpoint(TASK_LANE, task, "REST", replica_port(server, task), lane),
+                Endpoint(GRPC_LANE, task, "gRPC", ports.lane(task), ""),
                 Endpoint(HAPROXY, task, "REST", ports.rest, lane),
                 Endpoint(GATEWAY, task, "REST", ports.rest, route),
                 Endpoint("Ray, gateway gRPC", task, "gRPC", ports.grpc, ""),

@@ -32,15 +32,22 @@ class Generator:
         self._process.kill()
         self._process.communicate()
 
-    def measure(self, job: Job, before: Callable[[], None]) -> Seen:
-        """Measure one window; ``before`` is called after the warm-up, while nothing is in flight.
+    def measure(self, job: Job, before: Callable[[], None], after: Callable[[], None] = lambda: None) -> Seen:
+        """Measure one window, then check its answers.
+
+        Args:
+            job: what to measure.
+            before: called after the warm-up, while nothing is in flight.
+            after: called when the window has closed and its answers are not yet checked.
 
         Raises:
             BenchError: it could not connect, or an answer never came.
         """
         self._ask(json.dumps(asdict(job)))
         before()
-        return Seen(**self._ask("go"))
+        self._ask("go")
+        after()
+        return Seen(**self._ask("check"))
 
     def _ask(self, line: str) -> dict[str, Any]:
         self._in.write(line + "\n")

@@ -1,10 +1,11 @@
 """The load generator: a process that takes jobs on standard input and answers on standard output, one JSON a line.
 
     job      -> it connects and warms the server up, then says "warm"
-    "go"     -> it measures one window, then tells what it saw
+    "go"     -> it measures one window, then says "closed"
+    "check"  -> it checks the window's answers, then tells what it saw
 
 Closed loop: each of N lanes has one request in flight. Every answer is checked. Knows nothing of the server's
-processes; reading their CPU between "warm" and "go" is the caller's business.
+processes; reading their CPU before "go" and before "check" is the caller's business.
 """
 
 import asyncio
@@ -20,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter
 
-from loadtests.bench.lanes import PATIENCE, GrpcLanes, HttpLanes, Lanes, Log
+from loadtests.bench.grpc_lanes import CONNECTIONS, GrpcLanes
+from loadtests.bench.lanes import PATIENCE, HttpLanes, Lanes, Log
 from loadtests.bench.samples import Sample, Wire, read_samples, wire
 
 NAME = (
     "loadtests/bench/load.py, one process, closed loop; REST: HTTP/1.1 on uvloop, a keep-alive connection for each"
-    " request in flight; gRPC: grpc.aio, one channel; priority raised where the system allows it"
+    f" request in flight; gRPC: HTTP/2 on uvloop, connections: {CONNECTIONS}; answers are checked after each window;"
+    " priority raised where the system allows it"
 )
 
 
@@ -36,6 +39,7 @@ class Job:
     Args:
         protocol: ``REST`` or ``gRPC``.
         path: REST path; gRPC has the task's own.
+        dialect: of REST bodies.
         samples: file of `Sample` records.
     """
 
@@ -47,6 +51,7 @@ class Job:
     samples: str
     warm_seconds: float
     seconds: float
+    dialect: str = "chorale"
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,23 @@ _wire = cache(wire)
 
 async def _open(job: Job, wire: Wire, samples: list[Sample]) -> Lanes:
     if job.protocol == "gRPC":
-        return GrpcLanes(wire, samples, job.port, job.in_flight)
+        return await GrpcLanes.open(wire, samples, job.port, job.in_flight)
     return await HttpLanes.open(wire, samples, job.port, job.path, job.in_flight)
 
 
 async def measure(job: Job) -> Seen:
-    """Warm up, wait for "go", measure."""
-    lanes = await _open(job, _wire(job.task), _read_samples(Path(job.samples)))
+    """Warm up, wait for "go", measure, wait for "check", check."""
+    lanes = await _open(job, _wire(job.task, job.dialect), _read_samples(Path(job.samples)))
     try:
         warm, _ = await _window(lanes, job.warm_seconds)
-        _say({"warm": len(warm.latencies)})
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        lanes.check()
+        await _ask({"warm": len(warm.latencies)})
         cpu = time.process_time()
         log, seconds = await _window(lanes, job.seconds)
-        return _summary(log, warm, seconds, time.process_time() - cpu)
+        cpu = time.process_time() - cpu
+        await _ask({"closed": len(log.latencies)})
+        lanes.check()
+        return _summary(log, warm, seconds, cpu)
     finally:
         await lanes.close()
 
@@ -98,6 +106,12 @@ def _summary(log: Log, warm: Log, seconds: float, cpu_seconds: float) -> Seen:
     p50, p99 = np.percentile(log.latencies, [50, 99]) * 1e3 if log.latencies else (0.0, 0.0)
     wrong, first = log.wrong + warm.wrong, warm.first_wrong or log.first_wrong
     return Seen(len(log.latencies), wrong, first, seconds, float(p50), float(p99), cpu_seconds)
+
+
+async def _ask(message: object) -> None:
+    """Say something, and wait for the caller's word to go on."""
+    _say(message)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
 def _say(message: object) -> None:

@@ -9,16 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from loadtests.bench import processes
-from loadtests.bench.contenders import Contender, Endpoint, OnRay, Ports
+from loadtests.bench.contenders import IN_FLIGHT, Contender, Endpoint, OnRay, Ports
 from loadtests.bench.generator import Generator
 from loadtests.bench.load import Job, Seen
 from loadtests.bench.result import LIMIT, Stack, Window
-from loadtests.bench.server import BenchError, Server, cpu_used, free_ports
-
-IN_FLIGHT = (1, 16, 64)
+from loadtests.bench.server import BenchError, Server, cpu_used
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,17 @@ class Bench:
 
     def block(self, number: int, contender: Contender) -> None:
         """One server from start to stop, with a window for each address and number in flight."""
-        ports = Ports(*free_ports(2))
+        ports = Ports.free(self._tasks)
         self._say(f"round {number}: starting {contender.name}")
         with Server(contender.name, contender.command(self._tasks, ports)) as server:
             endpoints = contender.endpoints(self._tasks, ports, server)
-            for in_flight in IN_FLIGHT:
-                for endpoint in endpoints:
-                    self._say(f"round {number}: {endpoint.series}, {endpoint.task}, {in_flight} in flight")
-                    self.windows.append(self._window(number, server, endpoint, in_flight))
+            turns = [(in_flight, endpoint) for endpoint in endpoints for in_flight in endpoint.in_flight]
+            for in_flight, endpoint in sorted(turns, key=itemgetter(0)):
+                self._say(f"round {number}: {endpoint.series}, {endpoint.task}, {in_flight} in flight")
+                self.windows.append(self._window(number, server, endpoint, in_flight))
             self._say(f"round {number}: {contender.name} at rest")
-            self.stacks.append(self._stack(number, contender.name, self._tasks, server))
+            tasks = tuple(dict.fromkeys(endpoint.task for endpoint in endpoints))
+            self.stacks.append(self._stack(number, contender.name, tasks, server))
 
     def limits(self, number: int) -> None:
         """The engine without a server, in a process of its own."""
@@ -77,7 +77,7 @@ class Bench:
 
     def alone(self) -> Stack:
         """``chorale serve`` with classification only, after it has answered for a moment."""
-        contender, tasks, ports = OnRay(), ("classification",), Ports(*free_ports(2))
+        contender, tasks, ports = OnRay(), ("classification",), Ports.free(["classification"])
         self._say("classification alone on Ray")
         with Server(contender.name, contender.command(tasks, ports)) as server:
             for endpoint in contender.endpoints(tasks, ports, server):
@@ -87,14 +87,14 @@ class Bench:
     def _window(self, number: int, server: Server, endpoint: Endpoint, in_flight: int) -> Window:
         samples, plan = str(self._folder / endpoint.task), self._plan
         address = (endpoint.task, endpoint.protocol, endpoint.port, endpoint.path)
-        job = Job(*address, in_flight, samples, plan.warm_seconds, plan.seconds)
+        job = Job(*address, in_flight, samples, plan.warm_seconds, plan.seconds, dialect=endpoint.dialect)
         reading = Reading(server)
         try:
-            seen = self._generator.measure(job, reading.start)
+            seen = self._generator.measure(job, reading.start, reading.stop)
         except BenchError:
             server.require_alive(patience=1.0)
             raise
-        cpu, busy = reading.end()
+        cpu, busy = reading.used()
         return Window(
             number,
             endpoint.series,
@@ -115,7 +115,8 @@ class Bench:
         reading = Reading(server)
         reading.start()
         time.sleep(self._plan.idle_seconds)
-        cpu, _ = reading.end()
+        reading.stop()
+        cpu, _ = reading.used()
         family = server.members()
         titles = tuple(sorted(map(processes.label, family)))
         torch = tuple(processes.label(process) for process in family if processes.maps_library(process, "libtorch"))
@@ -143,7 +144,11 @@ class Reading:
         self._before = self._server.cpu_seconds()
         self._busy = processes.machine_busy_seconds()
 
-    def end(self) -> tuple[float, float]:
-        """CPU seconds of the server and of everything since."""
-        busy = processes.machine_busy_seconds() - self._busy
-        return cpu_used(self._before, self._server.cpu_seconds()), busy
+    def stop(self) -> None:
+        """Read after."""
+        self._busy = processes.machine_busy_seconds() - self._busy
+        self._after = self._server.cpu_seconds()
+
+    def used(self) -> tuple[float, float]:
+        """CPU seconds of the server and of everything in between."""
+        return cpu_used(self._before, self._after), self._busy

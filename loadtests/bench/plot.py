@@ -17,9 +17,10 @@ _INK, _GRID = "#333333", "#dddddd"
 def draw(result: Result, file: Path) -> None:
     """Write a PNG. Logarithmic axes: contenders lie up to two orders of magnitude apart."""
     tasks = list(dict.fromkeys(window.task for window in result.windows))
-    figure = Figure(figsize=(12, 0.8 + 3.4 * len(tasks)), layout="constrained")
+    heights = [0.7 + 0.35 * len({window.series for window in result.windows if window.task == task}) for task in tasks]
+    figure = Figure(figsize=(12, 0.8 + sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(len(tasks), 2, squeeze=False)
+    axes = figure.subplots(len(tasks), 2, squeeze=False, height_ratios=heights)
     for row, task in zip(axes, tasks, strict=True):
         windows = [window for window in result.windows if window.task == task]
         _panel(row[0], windows, lambda window: window.rate, f"{task}: requests per second (more is better)")

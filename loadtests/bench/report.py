@@ -5,9 +5,25 @@ from pathlib import Path
 from typing import TypeVar
 
 from loadtests.bench import plot
-from loadtests.bench.result import LIMIT, Figure, Result, Spread, Stack, Window, select, spread
+from loadtests.bench.contenders import GRPC_LANE, TASK_LANE
+from loadtests.bench.peers import AS_USED, PEERS, SORTED, TASK
+from loadtests.bench.result import LIMIT, Figure, Result, Spread, Stack, Window, ratios, select, spread
 
 COMMAND = "make bench"
+
+_PEERS = f"""\
+Requests per second of Chorale divided by each peer's: of the same round, then the median over the rounds (least to
+most). All have the same `model.onnx` and `tokenizer.json`, batches of at most 32, and the better of 2 workers of 1
+thread and 1 worker of 2 threads. *{AS_USED.title}*: a batch is padded to its longest text and run at once.
+*{SORTED.title}*: the function that gets a batch sorts it by length and runs {SORTED.groups} texts at a time. How each
+is set up, and why so: `loadtests/peers`.
+"""
+
+_PEERS_HEAD = (
+    "peer",
+    "in flight",
+    *(f"{lane}, {batches.title}" for lane in ("REST lane", "gRPC lane") for batches in (AS_USED, SORTED)),
+)
 
 T = TypeVar("T")
 
@@ -36,6 +52,8 @@ def markdown(result: Result) -> str:
         sections.append(f"## {task}")
         for in_flight in _distinct(w.in_flight for w in result.windows if w.task == task):
             sections += [f"### {in_flight} in flight", _series(result.windows, task, in_flight)]
+        if task == TASK and (rows := _against_peers(result.windows)):
+            sections += ["### Chorale against its peers", _PEERS, _table(_PEERS_HEAD, rows)]
     sections += ["## Servers at rest", _stacks(result.stacks)]
     return "\n\n".join(section.strip() for section in sections) + "\n"
 
@@ -56,11 +74,12 @@ def _facts(result: Result) -> str:
 
 
 def _figures(figures: Sequence[Figure]) -> str:
-    rows = [
-        [figure.name, f"{figure.value:.3g} {figure.unit}", f"{figure.limit:g} {figure.unit}", _yes(met=figure.met)]
-        for figure in figures
-    ]
-    return _table(["figure", "measured", "at most", "met"], rows)
+    rows = []
+    for figure in figures:
+        bound = f"{'at least' if figure.at_least else 'at most'} {figure.limit:g} {figure.unit}"
+        measured = f"{figure.value:.3g} {figure.unit}"
+        rows.append([figure.name, measured.strip(), bound.strip(), _yes(met=figure.met)])
+    return _table(["figure", "measured", "must be", "met"], rows)
 
 
 def _yes(*, met: bool) -> str:
@@ -88,6 +107,19 @@ def _row(rounds: Sequence[Window], best: float | None) -> list[str]:
         f"{spread(rounds, lambda window: window.generator_cores).median:.2f}",
         str(sum(window.wrong for window in rounds)),
     ]
+
+
+def _against_peers(windows: Sequence[Window]) -> list[list[str]]:
+    """A row for each peer and number in flight; no rows when no peer was measured."""
+    rows = []
+    for title in _distinct(peer.title for peer in PEERS):
+        pairs = [(lane, peer) for lane in (TASK_LANE, GRPC_LANE) for peer in PEERS if peer.title == title]
+        for in_flight in _distinct(w.in_flight for w in windows if w.series in {peer.series for _, peer in pairs}):
+            found = [ratios(windows, lane, peer.series, TASK, in_flight) for lane, peer in pairs]
+            if any(found):
+                cells = [_spread(Spread.of(values), 2) if values else "" for values in found]
+                rows.append([title, str(in_flight), *cells])
+    return rows
 
 
 def _stacks(stacks: Sequence[Stack]) -> str:

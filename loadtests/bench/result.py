@@ -65,17 +65,22 @@ class Stack:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure that must be reached."""
+    """One figure that must be reached.
+
+    Args:
+        at_least: more is better; else less is.
+    """
 
     name: str
     value: float
     limit: float
     unit: str
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether it is."""
-        return self.value <= self.limit
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,13 @@ def spread(windows: Sequence[Window], value: Callable[[Window], float]) -> Sprea
 def select(windows: Sequence[Window], series: str, task: str, in_flight: int) -> list[Window]:
     """The rounds of one series."""
     return [w for w in windows if (w.series, w.task, w.in_flight) == (series, task, in_flight)]
+
+
+def ratios(windows: Sequence[Window], ours: str, theirs: str, task: str, in_flight: int) -> list[float]:
+    """Requests per second of one series divided by another's, in each round that has both."""
+    rates = {window.round: window.rate for window in select(windows, theirs, task, in_flight)}
+    rounds = [window for window in select(windows, ours, task, in_flight) if rates.get(window.round)]
+    return [window.rate / rates[window.round] for window in rounds]
 
 
 def read(data: bytes) -> Result:

@@ -6,7 +6,7 @@ Knows no protocol and no process detail.
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from loadtests.bench.figures import figures
 from loadtests.bench.generator import Generator
 from loadtests.bench.load import NAME
 from loadtests.bench.measure import Bench, Plan
+from loadtests.bench.peers import PEERS, TASK, Peer, versions
 from loadtests.bench.result import Result, Stack
 from loadtests.bench.samples import read_sentences, write_samples
 from loadtests.bench.server import BenchError
@@ -45,9 +46,8 @@ def run_bench(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped then, too
     console = Console(highlight=False, soft_wrap=True)
-    chosen = [contender for contender in CONTENDERS if not contenders or contender.name in contenders]
     try:
-        result = _measure(console, QUICK if quick else FULL, sentences, tasks, chosen)
+        result = _measure(console, QUICK if quick else FULL, sentences, tasks, contenders)
     except (BenchError, BuildError, ServingError, ValueError, OSError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -59,14 +59,43 @@ def run_bench(
             _fail(f"{result.wrong} answers were wrong; see {out / 'bench.json'}")
 
 
+def choose(
+    tasks: Sequence[str], names: Sequence[str], installed: Callable[[Peer], bool] = lambda peer: peer.installed
+) -> tuple[list[Contender], list[str]]:
+    """The contenders named, or all; and the peers left out because their environments are missing.
+
+    Args:
+        tasks: peers serve classification only.
+        names: none: all.
+        installed: whether a peer can be started.
+
+    Raises:
+        ValueError: a name nobody has, or of a peer whose environment is missing.
+    """
+    peers = {peer.name: peer for peer in PEERS} if TASK in tasks else {}
+    known: dict[str, Contender] = {**{contender.name: contender for contender in CONTENDERS}, **peers}
+    if unknown := sorted(set(names) - set(known)):
+        raise ValueError(f"no contender {', '.join(unknown)} for {', '.join(tasks)}; there are: {', '.join(known)}")
+    wanted = [name for name in known if not names or name in names]
+    absent = [name for name in wanted if name in peers and not installed(peers[name])]
+    if names and absent:
+        raise ValueError(_not_installed(absent))
+    return [known[name] for name in wanted if name not in absent], absent
+
+
+def _not_installed(absent: Sequence[str]) -> str:
+    return f"not installed: {', '.join(absent)} (`make peers` installs what the peers need)"
+
+
 def _fail(message: str) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", style="red", markup=False)
     sys.exit(1)
 
 
-def _measure(
-    console: Console, plan: Plan, sentences: Path, tasks: Sequence[str], contenders: Sequence[Contender]
-) -> Result:
+def _measure(console: Console, plan: Plan, sentences: Path, tasks: Sequence[str], names: Sequence[str]) -> Result:
+    contenders, absent = choose(tasks, names)
+    if absent:
+        console.print(f"left out, {_not_installed(absent)}", markup=False)
     texts = read_sentences(sentences)
     with tempfile.TemporaryDirectory() as folder, Generator() as generator, _progress(console) as progress:
         bar = progress.add_task("right answers", total=None)
@@ -78,7 +107,8 @@ def _measure(
         alone = _alone(bench, tasks, contenders)
     stacks = (*bench.stacks, *alone)
     reached = figures(bench.windows, alone)
-    return Result(machine.describe(), _described(plan, len(texts)), tuple(bench.windows), stacks, reached)
+    about = {**_described(plan, len(texts)), **_peers(contenders, absent)}
+    return Result(machine.describe(), about, tuple(bench.windows), stacks, reached)
 
 
 def _rounds(bench: Bench, plan: Plan, contenders: Sequence[Contender]) -> None:
@@ -101,6 +131,11 @@ def _described(plan: Plan, texts: int) -> dict[str, str]:
         "window": f"{plan.seconds:g} s after {plan.warm_seconds:g} s of warm-up",
         "texts": f"{texts}, one per request",
     }
+
+
+def _peers(contenders: Sequence[Contender], absent: Sequence[str]) -> dict[str, str]:
+    facts = {"peers": versions(contenders), "peers not installed, so left out": ", ".join(absent)}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _progress(console: Console) -> Progress:

@@ -1,7 +1,8 @@
 """Requests, and the answers they must get.
 
 An answer is reduced to a pair: the text and 0 for echo, the best label and its score for classification. So both
-tasks and both protocols are checked by one comparison. Knows no connection and no server.
+tasks, both protocols and the REST dialects of Chorale and its peers are checked by one comparison. Knows no connection
+and no server.
 """
 
 import csv
@@ -31,14 +32,52 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How a REST API writes one text, and one answer.
+
+    Args:
+        request: the body for a text, not yet encoded.
+        result: from the decoded body to the result as Chorale writes it.
+    """
+
+    request: Callable[[str], Any]
+    result: Callable[[Any], Any]
+
+
+def _only(values: Any) -> Any:
+    (value,) = values
+    return value
+
+
+def _open_inference_request(text: str) -> dict[str, Any]:
+    return {"inputs": [{"name": "text", "shape": [1, 1], "datatype": "BYTES", "data": [text]}]}
+
+
+def _open_inference_result(body: Any) -> dict[str, Any]:
+    columns = {output["name"]: output["data"] for output in body["outputs"]}
+    pairs = zip(columns["label"], columns["score"], strict=True)
+    return {"labels": [{"label": label, "score": score} for label, score in pairs]}
+
+
+DIALECTS = {
+    "chorale": Dialect(lambda text: {"text": text}, lambda body: _only(body["results"])),
+    "object": Dialect(lambda text: {"text": text}, lambda body: body),
+    "list": Dialect(lambda text: {"texts": [text]}, _only),
+    "open-inference": Dialect(_open_inference_request, _open_inference_result),
+}
+"""Chorale's; one object for one text; a list for a list; Open Inference Protocol v2 (Triton, MLServer)."""
+
+
+@dataclass(frozen=True)
 class Wire:
     """How a task's requests and answers look on both protocols."""
 
     task: Task
     json_answer: Callable[[Any], Answer]
-    """From the decoded body's first result."""
+    """From the result of a decoded body."""
     message_answer: Callable[[Any], Answer]
     """From the message's first result."""
+    dialect: Dialect = DIALECTS["chorale"]
 
     @property
     def route(self) -> str:
@@ -52,7 +91,7 @@ class Wire:
 
     def body(self, sample: Sample) -> bytes:
         """The REST request's body."""
-        return json.dumps({"text": sample.text}, ensure_ascii=False).encode()
+        return json.dumps(self.dialect.request(sample.text), ensure_ascii=False).encode()
 
     def message(self, sample: Sample) -> bytes:
         """The gRPC request's message."""
@@ -77,17 +116,16 @@ _READERS: dict[str, tuple[Callable[[Any], Answer], Callable[[Any], Answer]]] = {
 }
 
 
-def wire(task: str) -> Wire:
-    """How ``echo`` or ``classification`` looks on the wire."""
+def wire(task: str, dialect: str = "chorale") -> Wire:
+    """How ``echo`` or ``classification`` looks on the wire, in one of `DIALECTS`."""
     (found,) = discover(only=(task,))
-    return Wire(found, *_READERS[task])
+    return Wire(found, *_READERS[task], DIALECTS[dialect])
 
 
 def wrong_body(wire: Wire, sample: Sample, body: bytes) -> str | None:
     """What is wrong with a REST answer, or None."""
     try:
-        (result,) = json.loads(body)["results"]
-        return _difference(sample, wire.json_answer(result))
+        return _difference(sample, wire.json_answer(wire.dialect.result(json.loads(body))))
     except (ValueError, KeyError, IndexError, TypeError) as error:
         return f"unexpected body {body[:200]!r} ({error!r})"
 

@@ -96,10 +96,13 @@ class Server:
                 raise self._failure(f"was not ready after {START_PATIENCE:.0f} s")
 
     def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self._output.append(line)
-            if READY.match(line):
-                self._ready.set()
+        if self._process.stdout is None:
+            return
+        with self._process.stdout as lines:
+            for line in lines:
+                self._output.append(line)
+                if READY.match(line):
+                    self._ready.set()
 
     def _failure(self, what: str) -> BenchError:
         self._reader.join(1.0)
@@ -130,12 +133,18 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     port = FIRST_PORT
     while len(found) < count:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-            except OSError:
-                pass
+        if is_free(port):
+            found.append(port)
         port += 1
     return found
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a loopback port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

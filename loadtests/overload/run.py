@@ -1,0 +1,91 @@
+"""The plan: one server; on each protocol the peak with a number in flight, then one, two and three times that rate."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from loadtests.bench import direct, machine
+from loadtests.bench.contenders import InProcess, Ports
+from loadtests.bench.run import SENTENCES
+from loadtests.bench.samples import read_sentences, write_samples
+from loadtests.bench.server import BenchError, Server
+from loadtests.overload import report
+from loadtests.overload.client import Job, Seen
+from loadtests.overload.report import Result, Row
+from services.core.errors import OperatorError, ServingError
+
+TASK = "classification"
+IN_FLIGHT = 64
+TIMES = (1, 2, 3)
+RAMP_SECONDS = 3.0
+"""Longer than any deadline: when the window begins, the queue is as long as it gets."""
+SECONDS = 5.0
+
+
+def run_overload(out: Path) -> None:
+    """Measure, write ``overload.json`` and ``overload.md`` to ``out``, and print the table.
+
+    Exits with an error when it cannot measure, or when any answer was wrong.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        result = Result(machine.describe(), _measure(console))
+    except (BenchError, OperatorError, ServingError, ValueError, OSError) as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        sys.exit(1)
+    report.write(result, out)
+    console.print(report.markdown(result), markup=False)
+    if any(row.seen.wrong for row in result.rows):
+        sys.exit(1)
+
+
+def _measure(console: Console) -> tuple[Row, ...]:
+    ports = Ports.free([TASK])
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder, TASK)
+        write_samples(list(direct.right_answers(direct.load(TASK), read_sentences(SENTENCES))), samples)
+        with Server("chorale", InProcess().command([TASK], ports)), _client() as client:
+            rows = []
+            for protocol, port in (("REST", ports.rest), ("gRPC", ports.grpc)):
+                for row in _protocol(client, protocol, port, str(samples)):
+                    console.print(f"{row.name}: {row.seen.goodput:,.0f}/s", markup=False)
+                    rows.append(row)
+    return tuple(rows)
+
+
+def _protocol(client: "subprocess.Popen[str]", protocol: str, port: int, samples: str) -> Iterator[Row]:
+    peak = _ask(client, Job(protocol, port, samples, IN_FLIGHT, 0.0, RAMP_SECONDS, SECONDS))
+    yield Row(protocol, f"{IN_FLIGHT} in flight", peak, 1.0)
+    for times in TIMES:
+        seen = _ask(client, Job(protocol, port, samples, 0, times * peak.goodput, RAMP_SECONDS, SECONDS))
+        yield Row(protocol, f"{times} x peak", seen, seen.goodput / peak.goodput)
+
+
+@contextmanager
+def _client() -> "Iterator[subprocess.Popen[str]]":
+    command: Sequence[str] = [sys.executable, "-m", "loadtests.overload.client"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _ask(client: "subprocess.Popen[str]", job: Job) -> Seen:
+    if client.stdin is None or client.stdout is None:
+        raise BenchError("the client has no pipes")
+    client.stdin.write(json.dumps(asdict(job)) + "\n")
+    client.stdin.flush()
+    if not (answer := client.stdout.readline()):
+        raise BenchError(f"the client ended with code {client.wait()}")
+    seen = Seen(**json.loads(answer))
+    if not seen.goodput:
+        raise BenchError(f"no right answer on {job.protocol}: {seen.first_wrong}")
+    return seen
