@@ -32,6 +32,7 @@ class Method:
         response: record of the answer.
         pipeline: ``module:Class`` of the code that does it. A string, so that a gateway never imports tokenizers.
         kind: how messages flow.
+        idempotent: whether answering twice does no harm; then a call whose replica died is sent to another.
     """
 
     verb: str
@@ -39,6 +40,7 @@ class Method:
     response: type[Response]
     pipeline: str
     kind: Kind = Kind.UNARY
+    idempotent: bool = True
 
     @property
     def route(self) -> str:

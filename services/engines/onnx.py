@@ -13,7 +13,6 @@ import onnxruntime as ort
 
 from services.core.engine import EngineOptions, Logits, TokenIds
 
-
 _SLOWER = ("SkipLayerNormFusion",)
 """Optimizers that make CPU runs slower: the fused layer norm is not vectorized as its parts are; MiniLM-L6 in int8
 takes a quarter less time without it (onnxruntime 1.31)."""

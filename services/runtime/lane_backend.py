@@ -3,10 +3,12 @@
 Measured against a Serve deployment handle, the hop costs less than half: no pickling, no router in Python, and HAProxy
 already knows every replica's address and health. Deadline, priority and request id travel as the headers any client
 would send, errors as the native error body; a caller that goes away closes the connection, which cancels the work.
+A call that found no replica, or lost its own, is sent again within its deadline, if its method allows.
 """
 
 import asyncio
 import json
+import random
 from collections.abc import Mapping, Sequence
 
 import aiohttp
@@ -19,6 +21,9 @@ from services.core.task import Method, Task
 from services.edges.endpoint import PRIORITY, REQUEST_ID, TIMEOUT, VIA
 
 _CONNECTIONS = 2048
+
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each further try, give or take a half: long enough together for HAProxy or a replica to be back."""
 
 
 class LaneBackend:
@@ -34,17 +39,10 @@ class LaneBackend:
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of a replica. No replica to answer is UNAVAILABLE: worth a retry."""
         body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
-        seconds = context.remaining()
-        headers = {
-            "content-type": "application/json",
-            REQUEST_ID: context.request_id,
-            TIMEOUT: f"{max(0.0, seconds):.6f}",
-            PRIORITY: context.priority.name.lower(),
-            VIA: context.protocol,
-        }
+        url = f"{self._base}/{task.name}{method.route}"
         try:
-            async with asyncio.timeout(seconds):
-                answer = await self._post(f"{self._base}/{task.name}{method.route}", body, headers)
+            async with asyncio.timeout(context.remaining()):
+                answer = await self._persist(url, body, context, idempotent=method.idempotent)
         except TimeoutError:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
         return method.response.model_validate_json(answer)
@@ -58,9 +56,22 @@ class LaneBackend:
         """Close the connections."""
         await self._session.close()
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    async def _persist(self, url: str, body: bytes, context: CallContext, *, idempotent: bool) -> bytes:
+        """Post until there is an answer other than that nobody is there to give one, or patience ends."""
+        for pause in _PAUSES:
+            try:
+                return await self._post(url, body, context)
+            except ServingError as error:
+                # A connection that was never made has done nothing yet; any other loss may have.
+                untouched = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+                if error.code is not Code.UNAVAILABLE or not (idempotent or untouched):
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spread, not secret
+        return await self._post(url, body, context)
+
+    async def _post(self, url: str, body: bytes, context: CallContext) -> bytes:
         try:
-            async with self._session.post(url, data=body, headers=headers) as response:
+            async with self._session.post(url, data=body, headers=_headers(context)) as response:
                 answer = await response.read()
         except aiohttp.ClientError as error:
             raise _unavailable() from error
@@ -74,6 +85,16 @@ class LaneBackend:
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError):
             return False
+
+
+def _headers(context: CallContext) -> dict[str, str]:
+    return {
+        "content-type": "application/json",
+        REQUEST_ID: context.request_id,
+        TIMEOUT: f"{max(0.0, context.remaining()):.6f}",
+        PRIORITY: context.priority.name.lower(),
+        VIA: context.protocol,
+    }
 
 
 def _native_error(body: bytes, retry_after: str | None) -> ServingError:

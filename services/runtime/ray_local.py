@@ -43,7 +43,7 @@ def run_ray(
     stop = Event()
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_RUNS) as folder:
-        os.environ.update(_environment(settings, Path(folder)))
+        os.environ.update(_environment(settings, tasks, Path(folder)))
         say("starting Ray")
         _start_cluster(settings, folder)
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: ray.init sets its own
@@ -58,14 +58,20 @@ def run_ray(
             _drain()
 
 
-def _environment(settings: Settings, folder: Path) -> dict[str, str]:
+def _environment(settings: Settings, tasks: Sequence[Task], folder: Path) -> dict[str, str]:
     """What Ray reads from the environment, in this process and all it starts; set before Ray is imported."""
+    once = [method.route for task in tasks for method in task.methods if not method.idempotent]
     return {
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_haproxy_wrapper(folder)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(write_haproxy_wrapper(folder, once)),
+        # A request whose replica died before it answered goes to another one. HAProxy must still hold it for that, so
+        # it holds for bodies up to its buffer; the client, or the gateway, sends longer ones again.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "700ms",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),

@@ -11,6 +11,7 @@ them is noticed.
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def bind_replica_to_loopback() -> None:
     replica.add_port_to_grpc_server = lambda server, address: original(server, address.replace("[::]", "127.0.0.1"))
 
 
-def write_haproxy_wrapper(folder: Path) -> Path:
+def write_haproxy_wrapper(folder: Path, once: Sequence[str] = ()) -> Path:
     """A stand-in for the haproxy binary (``RAY_SERVE_HAPROXY_BINARY_PATH``).
+
+    Args:
+        folder: of this run.
+        once: routes whose requests may reach only one replica; others are sent again when theirs dies.
 
     It edits the configuration Serve generated, then becomes haproxy: statistics and metrics are dropped, nothing is
     logged per request, "no server" is a 503 that says when to retry, and haproxy ends when its manager does.
@@ -72,6 +77,10 @@ def write_haproxy_wrapper(folder: Path) -> Path:
         rf"s|^\( *http-request return status\) 404 .*|\1 503 {answer}|",
         # Serve's slow proxy as a last resort: a request would hang there for seconds while no replica is up.
         r"/server SERVE_PROXY_ACTOR-fallback/d",
+        *(
+            rf"/^frontend http_frontend$/a\    http-request disable-l7-retry if {{ path_end {route} }}"
+            for route in once
+        ),
     ]
     wrapper.write_text(
         f"""#!/bin/sh

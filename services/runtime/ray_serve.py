@@ -68,7 +68,7 @@ class TaskReplica:
 
 
 class Gateway:
-    """Every task on one REST and one gRPC port."""
+    """Every task on one REST and one gRPC port, which the gateways of a node share."""
 
     async def __init__(self, settings: Settings, *, local: bool) -> None:  # type: ignore[misc]  # Serve awaits it
         if local:
@@ -79,7 +79,8 @@ class Gateway:
         self._backend = LaneBackend(tasks, settings)
         self._app = build_rest_app(tasks, self._backend, catalog, meter, settings)
         serve_directly(self._app, "")
-        self._grpc = build_grpc_server(tasks, self._backend, meter, settings)
+        port = Port(settings.grpc_port, shared=True)
+        self._grpc = build_grpc_server(tasks, self._backend, meter, settings, port)
         self._drain_seconds = settings.drain_seconds
         await self._grpc.server.start()
         self._watcher = asyncio.create_task(self._watch_health())
@@ -108,7 +109,7 @@ def task_application(task: str, settings: Settings, *, local: bool) -> serve.App
 
 def gateway_application(settings: Settings, *, local: bool) -> serve.Application:
     """The Serve application of the gateway."""
-    return _deployment(Gateway, "Gateway", settings, num_replicas=1).bind(settings, local=local)
+    return _deployment(Gateway, "Gateway", settings, num_replicas=settings.replicas).bind(settings, local=local)
 
 
 def _replicas(settings: Settings) -> dict[str, Any]:
