@@ -8,7 +8,7 @@ TORCH   = torch==2.13.0
 CONSTRAINTS = deploy/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check fix proto bench overload peers clean
+.PHONY: help setup serve test check fix proto bench failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
 
 overload: setup ## Offer three times the capacity: goodput and latency in loadtests/results
 	$(BIN)/python -m loadtests.overload
+
+failure: setup ## Kill processes under load: what is lost, in loadtests/results
+	$(BIN)/python -m loadtests.failure
 
 peers: setup ## Install the peers' environments for make bench
 	$(BIN)/python -m loadtests.peers.install

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -36,13 +36,15 @@ class Server:
     Args:
         name: for messages.
         command: what to start.
+        environment: added to this process's own.
 
     Raises:
         BenchError: on entry, when it ends or stays silent before it is ready; with its last output.
     """
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self._environment = environment or {}
         self._command = command
         self._mark = uuid.uuid4().hex
         self._output: deque[str] = deque(maxlen=40)
@@ -53,7 +55,7 @@ class Server:
         started = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
-            env={**os.environ, processes.MARK: self._mark, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self._environment, processes.MARK: self._mark, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -77,6 +79,10 @@ class Server:
     def members(self) -> list[psutil.Process]:
         """Every process of the server."""
         return processes.members(self._process.pid, self._mark)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to the process that was started."""
+        self._process.send_signal(number)
 
     def cpu_seconds(self) -> dict[int, float]:
         """CPU of every process so far, by pid."""

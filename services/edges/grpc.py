@@ -30,6 +30,9 @@ Unary = Callable[[bytes, Call], Awaitable[bytes]]
 
 _REFLECTION = "ServerReflection"
 
+_LAST_CALLS = 0.3
+"""Seconds without a call under way after which a stopping server ends."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -66,8 +69,11 @@ class GrpcServer:
         """
         await self.set_serving(serving=False)
         stopping = asyncio.create_task(self.server.stop(seconds))
-        while not stopping.done() and any(endpoint.inflight for endpoint in self.endpoints):  # noqa: ASYNC110
+        quiet = 0.0
+        # Calls may be on the wire that were sent before their client heard of the end: they, too, are answered.
+        while not stopping.done() and quiet < _LAST_CALLS:
             await asyncio.sleep(0.02)
+            quiet = 0.0 if any(endpoint.inflight for endpoint in self.endpoints) else quiet + 0.02
         await self.server.stop(None)
         await stopping
 

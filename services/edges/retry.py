@@ -15,7 +15,8 @@ _POLICY = {
     "initialBackoff": "0.05s",
     "maxBackoff": "1s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED is what grpc's core answers to a call that reaches a server as it shuts down; none of our code saw it.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 

@@ -14,6 +14,7 @@ from threading import Event
 from services.core.errors import OperatorError
 from services.core.settings import Settings
 from services.core.task import Task
+from services.runtime.loading import ensure_artefacts, read_world
 from services.runtime.ray_loopback import start_slim_head, write_haproxy_wrapper
 from services.runtime.ray_slim import CONTROLLER_HOOK, leave_out_agent
 
@@ -35,27 +36,48 @@ class StartError(OperatorError):
 def run_ray(
     settings: Settings, tasks: Sequence[Task], say: Callable[[str], None], on_ready: Callable[[], None]
 ) -> None:
-    """Serve on a local Ray cluster until SIGINT or SIGTERM, then drain and return.
+    """Serve on a local Ray cluster until SIGINT or SIGTERM, then drain and return; SIGHUP replaces every replica.
 
     Raises:
         StartError: an application failed to start.
     """
-    stop = Event()
+    stop, wake = Event(), Event()
     _sweep()
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_RUNS) as folder:
         os.environ.update(_environment(settings, tasks, Path(folder)))
         say("starting Ray")
         _start_cluster(settings, folder)
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: ray.init sets its own
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda *_: _set(stop, wake))
+        signal.signal(signal.SIGHUP, lambda *_: wake.set())
         try:
-            names = _deploy(settings, tasks)
-            if _wait_until_ready(names, settings, say, stop):
+            if _wait_until_ready(_deploy(settings, tasks), settings, say, stop):
                 on_ready()
-                stop.wait()
+            while not stop.is_set():
+                wake.wait()
+                wake.clear()
+                if not stop.is_set():
+                    _reload(settings, say, stop)
         finally:
             say("draining")
             _drain()
+
+
+def _set(*events: Event) -> None:
+    for event in events:
+        event.set()
+
+
+def _reload(settings: Settings, say: Callable[[str], None], stop: Event) -> None:
+    """A rolling update: read the catalog anew, start replicas, and only then drain the old ones. No call is lost."""
+    say("reloading")
+    try:
+        tasks, catalog = read_world(settings)
+        ensure_artefacts(settings, catalog.specs)
+        if _wait_until_ready(_deploy(settings, tasks), settings, say, stop):
+            say("reloaded")
+    except OperatorError as error:  # what runs goes on
+        say(f"not reloaded: {error}")
 
 
 def _environment(settings: Settings, tasks: Sequence[Task], folder: Path) -> dict[str, str]:
@@ -70,8 +92,8 @@ def _environment(settings: Settings, tasks: Sequence[Task], folder: Path) -> dic
         # A request whose replica died before it answered goes to another one. HAProxy must still hold it for that, so
         # it holds for bodies up to its buffer; the client, or the gateway, sends longer ones again.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "6",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
-        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "700ms",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
@@ -83,7 +105,7 @@ def _environment(settings: Settings, tasks: Sequence[Task], folder: Path) -> dic
         "RAY_memory_monitor_refresh_ms": "2000",
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "2",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1.0",
         # Ray stays on loopback, whatever we serve on; its token would outlive this cluster in the home folder.
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",

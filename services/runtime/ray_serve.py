@@ -137,6 +137,7 @@ def _deployment(replica: type, name: str, settings: Settings, **replicas: Any) -
         health_check_period_s=1,
         graceful_shutdown_timeout_s=settings.drain_seconds,
         graceful_shutdown_wait_loop_s=0.1,
+        max_surge_percent=100,  # of a rolling update: the new replica is there before the old one goes
         **replicas,
         **_UNLIMITED,
     )
