@@ -60,6 +60,12 @@ class Settings(BaseSettings):
 
     max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
     """Largest request body (REST) or message (gRPC)."""
+    max_connections: int = Field(default=4096, ge=1)
+    """Open REST connections of a server or replica; more are refused."""
+    max_header_bytes: int = Field(default=65_536, ge=1024)
+    """Longest head of a REST request; most metadata of a gRPC call."""
+    header_seconds: float = Field(default=10.0, gt=0)
+    """Time a client has to send a request's head, or to finish a gRPC handshake."""
     default_timeout: float = Field(default=60.0, gt=0)
     """Seconds a request may take when the client sets no deadline."""
     max_timeout: float = Field(default=600.0, gt=0)

@@ -30,6 +30,9 @@ Unary = Callable[[bytes, Call], Awaitable[bytes]]
 
 _REFLECTION = "ServerReflection"
 
+_MAX_STREAMS = 1024
+"""Calls under way on one connection; a client's further ones wait at the client."""
+
 _LAST_CALLS = 0.3
 """Seconds without a call under way after which a stopping server ends."""
 
@@ -103,6 +106,14 @@ def build_grpc_server(
     options = [
         ("grpc.max_receive_message_length", 2 * settings.max_request_bytes),
         ("grpc.so_reuseport", int(port.shared)),
+        ("grpc.max_metadata_size", settings.max_header_bytes),
+        ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
+        ("grpc.max_concurrent_streams", _MAX_STREAMS),
+        ("grpc.server_handshake_timeout_ms", int(settings.header_seconds * 1000)),
+        # A client that vanished without a word is found out within 80 s; those that ping us may do so each 10 s.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
     server = grpc.aio.server(options=options)
     endpoints = []

@@ -2,15 +2,12 @@
 
 import asyncio
 import errno
-import math
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 
-import uvicorn
 import uvloop
-from fastapi import FastAPI
 
 from services.core.catalog import Catalog
 from services.core.errors import OperatorError
@@ -20,11 +17,9 @@ from services.core.task import Task
 from services.core.telemetry import Meter
 from services.edges.grpc import build_grpc_server
 from services.edges.rest import build_rest_app
+from services.runtime.http_server import LAST_WORDS, make_server
 from services.runtime.loading import load_models, make_service, read_world
 from services.runtime.meters import PrometheusMeter
-
-_LAST_WORDS = 2
-"""Seconds after the drain limit in which refused calls are still answered."""
 
 
 class PortInUseError(OperatorError):
@@ -90,7 +85,8 @@ async def serving(
 ) -> AsyncIterator[None]:
     """REST and gRPC are up within. On leaving, health turns NOT_SERVING, running calls finish, engines close."""
     grpc_server = build_grpc_server(tasks, service, meter, settings)
-    rest_server = _Server(_config(build_rest_app(tasks, service, catalog, meter, settings), settings))
+    rest_app = build_rest_app(tasks, service, catalog, meter, settings)
+    rest_server = make_server(rest_app, settings, host=settings.host, port=settings.rest_port)
     await grpc_server.server.start()
     rest = asyncio.create_task(rest_server.serve())
     await rest_server.listening.wait()
@@ -100,36 +96,6 @@ async def serving(
     finally:
         rest_server.should_exit = True
         too_late = asyncio.get_running_loop().call_later(settings.drain_seconds, service.abort)
-        await asyncio.gather(rest, grpc_server.stop(settings.drain_seconds + _LAST_WORDS))
+        await asyncio.gather(rest, grpc_server.stop(settings.drain_seconds + LAST_WORDS))
         too_late.cancel()
         await asyncio.to_thread(service.close)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn that tells when it listens, and leaves signals to us: its own way ends the process by the signal."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say so."""
-        await super().startup(sockets)
-        self.listening.set()
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Leave signal handlers alone."""
-        return nullcontext()
-
-
-def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.rest_port,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + _LAST_WORDS,
-    )

@@ -16,7 +16,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.runtime.local import _Server
+from services.core.settings import Settings
+from services.runtime.http_server import make_server
 
 
 class Ingress:
@@ -38,7 +39,7 @@ class Ingress:
             await self._pages(scope, receive, send)
 
 
-def serve_directly(app: ASGIApp, prefix: str) -> None:
+def serve_directly(app: ASGIApp, prefix: str, settings: Settings) -> None:
     """In a replica's ``__init__``: let ``app`` answer what comes to the replica's HTTP port below ``prefix``."""
     from ray.serve._private import replica
 
@@ -51,10 +52,7 @@ def serve_directly(app: ASGIApp, prefix: str) -> None:
         except OSError as error:
             listener.close()
             raise RuntimeError(f"cannot listen on {options.host}:{options.port}") from error  # Serve tries the next
-        config = uvicorn.Config(
-            Ingress(app, prefix, pages), lifespan="off", access_log=False, log_config=None, server_header=False
-        )
-        server = _Server(config)
+        server = make_server(Ingress(app, prefix, pages), settings, lifespan="off", log_config=None)
         return event_loop.create_task(server.serve(sockets=[listener])), server
 
     replica.start_asgi_http_server = start

@@ -47,7 +47,7 @@ class TaskReplica:
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
         self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
-        serve_directly(self._app, f"/{task}")
+        serve_directly(self._app, f"/{task}", settings)
         port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)
         self._grpc = build_grpc_server(tasks, self._service, meter, settings, port)
         self._drain_seconds = settings.drain_seconds
@@ -78,7 +78,7 @@ class Gateway:
         meter = make_meter(settings)
         self._backend = LaneBackend(tasks, settings)
         self._app = build_rest_app(tasks, self._backend, catalog, meter, settings)
-        serve_directly(self._app, "")
+        serve_directly(self._app, "", settings)
         port = Port(settings.grpc_port, shared=True)
         self._grpc = build_grpc_server(tasks, self._backend, meter, settings, port)
         self._drain_seconds = settings.drain_seconds

@@ -1,7 +1,9 @@
 """Whatever is sent to a public entry, the answer is a result or a native error, and the server lives on."""
 
+from contextlib import suppress
 from typing import Any
 
+import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -57,5 +59,6 @@ async def test_any_bytes_and_headers(server: Server, body: bytes, headers: dict[
 @given(path=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#"), max_size=40))
 @fuzz
 async def test_any_path(server: Server, path: str) -> None:
-    answer = await server.rest.get(f"/{path}")
-    assert answer.status_code < 500
+    with suppress(httpx.InvalidURL):  # a path this client cannot even say
+        answer = await server.rest.get(f"/{path}")
+        assert answer.status_code < 500

@@ -1,0 +1,144 @@
+"""The uvicorn server of both runtimes, and what it does not put up with from clients.
+
+uvicorn reads heads of any size for any time, on any number of connections. Here each has a limit: the head of a
+request (bytes, and seconds until it is whole, also for a connection that sends nothing), and open connections. What is
+refused gets the native error body. Bodies and answers are the edge's business, idle keep-alive is uvicorn's.
+"""
+
+import asyncio
+import math
+import socket
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.core.context import new_request_id
+from services.core.errors import Code, ServingError
+from services.core.settings import Settings
+from services.edges.rest import error_response
+
+LAST_WORDS = 2
+"""Seconds after the drain limit in which refused calls are still answered."""
+
+_REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+
+_SWEEP_TICKS = 10
+"""Ticks of uvicorn, a tenth of a second each, between two looks for connections that are late."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a client may take."""
+
+    connections: int
+    head_bytes: int
+    head_seconds: float
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection, within limits."""
+
+    limits: ClassVar[Limits]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it, or refuse it."""
+        super().connection_made(transport)
+        self._since: float | None = self.loop.time()  # the head under way began; none while a request is answered
+        self._head = 0
+        if sock := transport.get_extra_info("socket"):
+            # A client that vanished without a word is found out by the kernel.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if len(self.connections) > self.limits.connections:
+            message = "Too many connections are open; retry after the time given."
+            self._refuse(503, ServingError(Code.UNAVAILABLE, message, retry_after=1.0))
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; a head that goes on and on is refused."""
+        if self.transport.is_closing():
+            return
+        self._head += len(data)
+        super().data_received(data)
+        if self._since is not None and self._head > self.limits.head_bytes and not self.transport.is_closing():
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """A request's first byte."""
+        super().on_message_begin()
+        self._since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: let it in if it is not too long."""
+        # Counted here, since what came with it may be body.
+        length = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if length > self.limits.head_bytes:
+            self._refuse_head()
+            return
+        self._since, self._head = None, 0
+        super().on_headers_complete()
+
+    def close_if_late(self, now: float) -> None:
+        """Hang up on a client whose head is not whole in time."""
+        if self._since is not None and now - self._since > self.limits.head_seconds:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What the parser cannot read, in the native shape."""
+        if not self.transport.is_closing():
+            self._refuse(400, ServingError(Code.INVALID_ARGUMENT, msg))
+
+    def _refuse_head(self) -> None:
+        message = f"The request's headers are over {self.limits.head_bytes} bytes; send fewer or shorter ones."
+        self._refuse(431, ServingError(Code.TOO_LARGE, message))
+
+    def _refuse(self, status: int, error: ServingError) -> None:
+        response = error_response(error, new_request_id())
+        head = [f"HTTP/1.1 {status} {_REASONS[status]}".encode(), b"connection: close"]
+        head += [name + b": " + value for name, value in response.raw_headers]
+        self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn that tells when it listens, and leaves signals to us: its own way ends the process by the signal."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Now and then, hang up on who is late: one look at all instead of a timer for each request."""
+        if counter % _SWEEP_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.close_if_late(now)
+        return await super().on_tick(counter)
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Leave signal handlers alone."""
+        return nullcontext()
+
+
+def make_server(app: ASGIApp, settings: Settings, **listen: Any) -> Server:
+    """A server of ``app``; ``listen`` is uvicorn's host and port, where no socket is handed to it."""
+    limits = Limits(settings.max_connections, settings.max_header_bytes, settings.header_seconds)
+    config = uvicorn.Config(
+        app,
+        http=type("LimitedConnection", (Connection,), {"limits": limits}),
+        access_log=False,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds) + LAST_WORDS,
+        **listen,
+    )
+    return Server(config)
