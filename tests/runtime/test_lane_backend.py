@@ -1,0 +1,107 @@
+"""The gateway's tries: what it sends again, and what it never does, against a server that misbehaves."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from services.core.context import CallContext
+from services.core.errors import Code, ServingError
+from services.core.settings import Settings
+from services.runtime.lane_backend import LaneBackend
+from services.tasks.echo import TASK
+from services.tasks.echo.schema import EchoRequest
+from tests.serving import free_port
+
+REQUEST = EchoRequest(text=("hi",))
+GOOD = json.dumps({"model": "echo@1", "usage": {"tokens": 0}, "results": [{"text": "hi"}]}).encode()
+ONCE = replace(TASK.methods[0], idempotent=False)
+
+
+def answer(status: str, body: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nretry-after: 1\r\n\r\n".encode() + body
+
+
+def error(code: str) -> bytes:
+    return json.dumps({"error": {"message": "m", "type": "t", "param": None, "code": code, "request_id": "r"}}).encode()
+
+
+Script = Callable[[int], bytes | None]
+"""What the n-th request is answered; None closes the connection."""
+
+
+@asynccontextmanager
+async def lane(script: Script) -> AsyncIterator[tuple[LaneBackend, list[bytes]]]:
+    heads: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await reader.read(1000)
+        if (said := script(len(heads))) is not None:
+            writer.write(said)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    backend = LaneBackend([TASK], Settings(rest_port=port))
+    try:
+        yield backend, heads
+    finally:
+        await backend.close()
+        server.close()
+
+
+def context(seconds: float = 10) -> CallContext:
+    return CallContext("id", "grpc", time.monotonic() + seconds)
+
+
+@pytest.mark.parametrize("bad", [None, answer("503 x", error("UNAVAILABLE")), b"HTTP/1.1 200 OK\r\ncontent-len"])
+async def test_a_lost_call_is_sent_again(bad: bytes | None) -> None:
+    async with lane(lambda n: bad if n < 3 else answer("200 OK", GOOD)) as (backend, heads):
+        response = await backend.infer(TASK, TASK.methods[0], REQUEST, context())
+        assert response.results[0].text == "hi"  # type: ignore[attr-defined]
+        assert len(heads) == 3
+        timeouts = [float(head.lower().split(b"x-request-timeout: ")[1].split(b"\r")[0]) for head in heads]
+        assert timeouts == sorted(timeouts, reverse=True)  # each try has what is left
+
+
+@pytest.mark.parametrize("bad", [None, answer("503 x", error("UNAVAILABLE"))])
+async def test_a_call_that_may_not_be_answered_twice_is_sent_once(bad: bytes | None) -> None:
+    async with lane(lambda _: bad) as (backend, heads):
+        with pytest.raises(ServingError) as caught:
+            await backend.infer(TASK, ONCE, REQUEST, context())
+        assert (caught.value.code, len(heads)) == (Code.UNAVAILABLE, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("429 x", "OVERLOADED"), ("400 x", "INVALID_ARGUMENT"), ("500 x", "INTERNAL")]
+)
+async def test_an_answer_is_an_answer(status: str, code: str) -> None:
+    async with lane(lambda _: answer(status, error(code))) as (backend, heads):
+        with pytest.raises(ServingError) as caught:
+            await backend.infer(TASK, TASK.methods[0], REQUEST, context())
+        assert (caught.value.code, len(heads)) == (Code(code), 1)
+
+
+async def test_tries_end_at_the_deadline() -> None:
+    async with lane(lambda _: None) as (backend, _):
+        started = time.monotonic()
+        with pytest.raises(ServingError) as caught:
+            await backend.infer(TASK, TASK.methods[0], REQUEST, context(0.4))
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        assert time.monotonic() - started < 1
+
+
+async def test_nobody_there_is_unavailable_after_all_tries() -> None:
+    backend = LaneBackend([TASK], Settings(rest_port=free_port()))
+    try:
+        with pytest.raises(ServingError) as caught:
+            await backend.infer(TASK, ONCE, REQUEST, context(10))  # a connection never made has done no harm
+        assert (caught.value.code, caught.value.retry_after) == (Code.UNAVAILABLE, 1.0)
+    finally:
+        await backend.close()
