@@ -7,19 +7,22 @@ processes from building the same one. Opening checks every file's digest; what i
 built again. Knows nothing of how building is done (see `models.build`).
 """
 
+import errno
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.sources import RECIPES, fingerprint, sha256
 from services.core.catalog import ModelSpec, Precision
+from services.core.errors import OperatorError
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,13 @@ BUILD_FORMAT = 2
 
 Build = Callable[[ModelSpec, Path], dict[str, Any]]
 """Fills a folder with an artefact's files; returns the report for its manifest."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class StoreError(OperatorError):
+    """The store cannot be written; nothing was published, and what was there is there."""
 
 
 class Manifest(BaseModel):
@@ -76,7 +86,7 @@ class ArtefactStore:
         if self.fault(spec) is None:
             return self.folder(spec)
         self.folder(spec).parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder(spec).with_suffix(".lock")):
+        with _alone(self.folder(spec).with_suffix(".lock"), f"{spec.id} {spec.precision}"):
             if (fault := self.fault(spec)) is not None:  # another process may have built it meanwhile
                 if fault != "not built":
                     log.warning("artefact %s %s: %s; building it again", spec.id, spec.precision, fault)
@@ -112,9 +122,30 @@ class ArtefactStore:
             if folder.exists():
                 folder.rename(old)
             fresh.rename(folder)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise StoreError(
+                f"cannot write {fresh}: {error.strerror}; free some space, or move CHORALE_HOME"
+            ) from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone(lock: Path, what: str) -> Iterator[None]:
+    """Nobody else builds this meanwhile; the lock of a process that died is free."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        log.warning("another process is building %s; waiting for it", what)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _damage(folder: Path, files: dict[str, str]) -> str | None:
