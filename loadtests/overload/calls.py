@@ -29,9 +29,8 @@ class Ended(NamedTuple):
 class Calls(Protocol):
     """Calls of one method."""
 
-    in_flight: int
-    ended: Callable[[float], None]
-    """Called with the time whenever a call has ended; `flush` follows."""
+    def begin(self, ended: Callable[[float], None]) -> None:
+        """Call ``ended`` with the time whenever a call has ended."""
 
     def ask(self, due: float) -> None:
         """Begin one; it may be held until `flush`."""

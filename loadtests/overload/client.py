@@ -79,23 +79,26 @@ class _Load:
     async def closed(self, in_flight: int, until: float) -> None:
         """Each call that ends is followed by another."""
         self._until = until
-        self.calls.ended = self._again
+        self.calls.begin(self._again)
         for _ in range(in_flight):
             self._again(perf_counter())
         self.calls.flush()
         await asyncio.sleep(until - perf_counter())
 
-    async def open(self, rate: float, until: float) -> None:
-        """Arrivals at random, at this rate, whatever becomes of them."""
+    async def open(self, rate: float, full: float, until: float) -> None:
+        """Arrivals at random, whatever becomes of them: from none, evenly more until ``full``, then at this rate.
+
+        At once, thousands of connections would be opened in the first second, which is another test.
+        """
         chance = random.Random(1)  # noqa: S311
-        due = perf_counter()
+        begun = due = perf_counter()
         while due < until:
             now = perf_counter()
             while due < min(now, until):
                 self.due.append(due)
                 self.lag.append(now - due)
                 self.calls.ask(due)
-                due += chance.expovariate(rate)
+                due += chance.expovariate(rate * min(1.0, max(0.05, (due - begun) / (full - begun))))
             self.calls.flush()
             await asyncio.sleep(TICK)
 
@@ -103,6 +106,7 @@ class _Load:
         if now < self._until:
             self.due.append(now)
             self.calls.ask(now)
+            self.calls.flush()
 
 
 async def measure(job: Job) -> Seen:
@@ -112,17 +116,17 @@ async def measure(job: Job) -> Seen:
     load = _Load(calls)
     start = perf_counter() + job.ramp_seconds
     until = start + job.seconds
-    offering = asyncio.create_task(load.closed(job.in_flight, until) if job.in_flight else load.open(job.rate, until))
+    full = start - DEADLINE / 2  # the queue is as long as it gets when the window begins
+    offer = load.closed(job.in_flight, until) if job.in_flight else load.open(job.rate, full, until)
+    offering = asyncio.create_task(offer)
     await asyncio.sleep(job.ramp_seconds)
     cpu = time.process_time()
     await offering
     cpu = time.process_time() - cpu
-    patience = perf_counter() + DEADLINE + 1
-    while calls.in_flight and perf_counter() < patience:
-        await asyncio.sleep(0.01)
+    await asyncio.sleep(DEADLINE + 1)
     ended = [*calls.check()]
     calls.close()
-    lost = len(load.due) - len(ended)
+    lost = len(load.due) - len(ended)  # those still in flight, too
     found = [call for call in ended if start <= call.ended < until]
     return _summary(load, found, lost, start, job.seconds, cpu)
 
@@ -130,8 +134,7 @@ async def measure(job: Job) -> Seen:
 async def _connect(job: Job, wire: Wire, samples: Sequence[Sample]) -> Calls:
     if job.protocol == "REST":
         return RestCalls(wire, samples, job.port)
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(lambda: GrpcCalls(wire, samples, job.port), "127.0.0.1", job.port))[1]
+    return await GrpcCalls.connect(wire, samples, job.port)
 
 
 def _summary(load: _Load, found: list[Ended], lost: int, start: float, seconds: float, cpu: float) -> Seen:

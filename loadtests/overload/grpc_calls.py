@@ -1,10 +1,11 @@
-"""Calls over one HTTP/2 connection, as a gRPC channel makes them, in frames."""
+"""Calls over a few HTTP/2 connections, as several clients' gRPC channels make them, in frames."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import chain, cycle
 from time import perf_counter
-from typing import cast
+from typing import Self, cast
 
 from google.protobuf.message import DecodeError
 
@@ -15,6 +16,9 @@ from loadtests.bench.http2_outbox import Outbox
 from loadtests.bench.samples import Sample, Wire, wrong_message
 from loadtests.overload.calls import DEADLINE, Ended, Outcome, judged
 
+CONNECTIONS = 8
+"""A server bounds the calls under way on one connection; the client is many, and must not wait for itself."""
+
 _GREETING = (
     http2.PREFACE
     + http2.settings({http2.ENABLE_PUSH: 0, http2.INITIAL_WINDOW: LARGEST_WINDOW})
@@ -22,8 +26,8 @@ _GREETING = (
 )
 
 
-class GrpcCalls(asyncio.Protocol):
-    """See `loadtests.overload.calls.Calls`. The n-th call, from 0, is stream 2n + 1 and sends the n-th sample."""
+class _Connection(asyncio.Protocol):
+    """The n-th call, from 0, is stream 2n + 1 and sends the n-th sample."""
 
     def __init__(self, wire: Wire, samples: Sequence[Sample], port: int) -> None:
         self._wire = wire
@@ -36,16 +40,15 @@ class GrpcCalls(asyncio.Protocol):
         self._due: dict[int, float] = {}
         self._times: dict[int, tuple[float, float]] = {}
         self._stream = 1
-        self.in_flight = 0
         self.ended: Callable[[float], None] = lambda _: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(_GREETING)
 
     def ask(self, due: float) -> None:
         """On a new stream, with the next `flush`."""
-        self.in_flight += 1
         self._due[self._stream] = due
         self._outbox.request(self._stream, self._bodies[(self._stream >> 1) % len(self._bodies)])
         self._stream += 2
@@ -56,6 +59,7 @@ class GrpcCalls(asyncio.Protocol):
             self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
+        """Keep what belongs to calls, and answer what the connection needs."""
         now = perf_counter()
         for frame in self._reader.feed(data):
             kind, flags, stream, payload = frame
@@ -71,9 +75,6 @@ class GrpcCalls(asyncio.Protocol):
             elif kind == http2.WINDOW_UPDATE:
                 self._outbox.grant(stream, http2.read_number(payload))
         self.flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.in_flight = 0  # what has not ended is missed by whoever counts
 
     def check(self) -> Iterator[Ended]:
         """Headers, gRPC status and message of every answer."""
@@ -92,7 +93,6 @@ class GrpcCalls(asyncio.Protocol):
         if (due := self._due.pop(stream, None)) is not None:
             self._times[stream] = (due, now)
             self._outbox.forget(stream)
-            self.in_flight -= 1
             self.ended(now)
 
     def _judge(self, index: int, message: bytes, fault: str | None) -> tuple[Outcome, str]:
@@ -103,6 +103,44 @@ class GrpcCalls(asyncio.Protocol):
         except DecodeError as error:
             wrong = f"not a message of its kind: {message[:200]!r} ({error})"
         return (Outcome.WRONG, wrong) if wrong else (Outcome.OK, "")
+
+
+class GrpcCalls:
+    """See `loadtests.overload.calls.Calls`."""
+
+    def __init__(self, connections: Sequence[_Connection]) -> None:
+        self._connections = connections
+        self._turn = cycle(connections)
+
+    @classmethod
+    async def connect(cls, wire: Wire, samples: Sequence[Sample], port: int) -> Self:
+        """To ``127.0.0.1``."""
+        loop = asyncio.get_running_loop()
+        make = partial(_Connection, wire, samples, port)
+        return cls([(await loop.create_connection(make, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)])
+
+    def begin(self, ended: Callable[[float], None]) -> None:
+        """Tell of each call that ends."""
+        for connection in self._connections:
+            connection.ended = ended
+
+    def ask(self, due: float) -> None:
+        """Over the connections in turn."""
+        next(self._turn).ask(due)
+
+    def flush(self) -> None:
+        """Of all connections."""
+        for connection in self._connections:
+            connection.flush()
+
+    def check(self) -> Iterator[Ended]:
+        """Of all connections."""
+        return chain.from_iterable([connection.check() for connection in self._connections])
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in self._connections:
+            connection.close()
 
 
 def _refusal(fault: str) -> tuple[Outcome, str]:

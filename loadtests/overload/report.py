@@ -17,6 +17,8 @@ class Row:
     seen: Seen
     share: float
     """Goodput, of the peak."""
+    others_cores: float
+    """Used by anything but server and client."""
 
     @property
     def name(self) -> str:
@@ -44,6 +46,7 @@ _HEAD = (
     "expired/s",
     "wrong",
     "client cores",
+    "others' cores",
 )
 _ABOUT = """# Overload
 
@@ -53,7 +56,7 @@ Command: `make overload`
 closed loop with 64 in flight. After that arrivals are random, at one, two and three times the peak, and wait for no
 answer. Goodput is right answers in time; p50 and p99 are theirs, from when the call was due. *Refused* is OVERLOADED
 with a time to retry after, *expired* is a deadline missed. The client runs on the same cores as the server and takes
-what it costs from it.
+what it costs from it; so does anything else that runs (*others' cores*): compare rows only where that is near zero.
 """
 
 
@@ -76,7 +79,8 @@ def _row(row: Row) -> str:
     seen = row.seen
     rates = (f"{seen.offered:,.0f}", f"{seen.goodput:,.0f}", f"{row.share:.0%}", f"{seen.p50_ms:.0f}")
     refusals = (f"{seen.p99_ms:.0f}", f"{seen.refused:,.0f}", f"{seen.refused_p99_ms:.0f}", f"{seen.expired:,.1f}")
-    return _line((row.protocol, row.load, *rates, *refusals, str(seen.wrong), f"{seen.client_cores:.2f}"))
+    cores = (f"{seen.client_cores:.2f}", f"{row.others_cores:.2f}")
+    return _line((row.protocol, row.load, *rates, *refusals, str(seen.wrong), *cores))
 
 
 def _line(cells: "list[str] | tuple[str, ...]") -> str:

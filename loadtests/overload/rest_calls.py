@@ -61,19 +61,21 @@ class RestCalls:
         self._samples = samples
         self._port = port
         self._requests = cycle(enumerate([_request(wire.route, wire.body(sample)) for sample in samples]))
-        self._idle: list[_Connection] = []
+        self._idle: dict[_Connection, None] = {}  # the last one used is the next to be used
         self._open: set[_Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._answers: list[tuple[_Asked, float, bytes]] = []
-        self.in_flight = 0
-        self.ended: Callable[[float], None] = lambda _: None
+        self._ended: Callable[[float], None] = lambda _: None
+
+    def begin(self, ended: Callable[[float], None]) -> None:
+        """Tell of each call that ends."""
+        self._ended = ended
 
     def ask(self, due: float) -> None:
         """Over an idle connection, or a new one."""
         asked = _Asked(due, *next(self._requests))
-        self.in_flight += 1
         if self._idle:
-            self._idle.pop().ask(asked)
+            self._idle.popitem()[0].ask(asked)
         else:
             task = asyncio.get_running_loop().create_task(self._connect(asked))
             self._opening.add(task)
@@ -99,19 +101,17 @@ class RestCalls:
     def answered(self, asked: _Asked, answer: bytes) -> None:
         """A connection's call has ended."""
         now = perf_counter()
-        self.in_flight -= 1
         self._answers.append((asked, now, answer))
 
     def free(self, connection: _Connection) -> None:
         """A connection can take another call."""
-        self._idle.append(connection)
-        self.ended(perf_counter())
+        self._idle[connection] = None
+        self._ended(perf_counter())
 
     def lost(self, connection: _Connection) -> None:
         """A connection has gone."""
         self._open.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        self._idle.pop(connection, None)
 
     async def _connect(self, asked: _Asked) -> None:
         loop = asyncio.get_running_loop()

@@ -17,20 +17,18 @@ from typing import Any, Protocol
 
 from services.core.catalog import BatchPolicy
 from services.core.context import Priority
+from services.core.deadlines import Deadlines
 from services.core.errors import Code, ServingError
 from services.core.queueing import Entry, Item, Queue, Run, Ticket
 
 log = logging.getLogger(__name__)
 
-_LONGEST = 86_400.0
-"""Longest wait a timer is set for, seconds; event loops refuse an infinite one."""
-
 
 class BatchObserver(Protocol):
     """Told what the batcher did; called on lane threads."""
 
-    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
-        """An engine run ended: how long its items had waited, what it cost, and how many items wait now."""
+    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+        """An engine run ended: how long its items had waited, and what it cost."""
 
 
 class Batcher:
@@ -43,6 +41,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._queues: dict[Hashable, Queue] = {}
+        self._deadlines = Deadlines(self._loop, _expire)
         self._wake = threading.Condition()
         self._idle = 0
         self._closing = False
@@ -54,7 +53,17 @@ class Batcher:
     def register(self, key: Hashable, run: Run, policy: BatchPolicy) -> None:
         """Let items of ``key`` be submitted; ``run`` maps a batch of payloads to as many results, on a lane."""
         with self._wake:
-            self._queues[key] = Queue(key, run, policy)
+            self._queues[key] = Queue(key, run, policy, len(self._threads))
+
+    def require_room(self, key: Hashable, deadline: float) -> None:
+        """Raise now what `submit` would raise for a single item: a look without a lock, before work is put into it.
+
+        Raises:
+            ServingError: OVERLOADED.
+        """
+        queue = self._queues[key]
+        if queue.items:
+            queue.admit(1, 0, self._wait(queue, 1), deadline - time.monotonic())
 
     async def submit(
         self,
@@ -74,29 +83,44 @@ class Batcher:
             priority: who goes first.
 
         Raises:
-            ServingError: OVERLOADED at once when the queue is full, DEADLINE_EXCEEDED, UNAVAILABLE while closing,
-                or what the engine raised (INTERNAL if it was no ServingError).
+            ServingError: OVERLOADED at once when the queue is full or too long, or the deadline too near;
+                DEADLINE_EXCEEDED, UNAVAILABLE while closing, or what the engine raised (INTERNAL if it was no
+                ServingError).
         """
         if not items:
             return []
         queue = self._queues[key]
-        ticket = Ticket(len(items), deadline)
-        with self._wake:
-            if self._closing:
-                raise _closing()
-            queue.admit(items, self._drain_time(queue))
-            queue.push(items, ticket, priority)
-            if self._idle:
-                self._wake.notify(min(self._idle, len(items)))
-        seconds = min(max(0.0, deadline - time.monotonic()), _LONGEST)
-        timer = self._loop.call_later(seconds, _expire, ticket.future)
+        ticket = self._enqueue(queue, items, deadline, priority)
+        self._deadlines.add(ticket)
         try:
             return await ticket.future
         finally:
-            timer.cancel()
+            self._deadlines.discard(ticket)
             if ticket.left:
                 with self._wake:
                     queue.abandon(ticket)
+
+    def _enqueue(self, queue: Queue, items: Sequence[Item], deadline: float, priority: Priority) -> Ticket:
+        count = len(items)
+        cost = items[0].cost if count == 1 else sum([item.cost for item in items])
+        now = time.monotonic()
+        ticket = Ticket(count, deadline, now, self._loop.create_future())
+        with self._wake:
+            if self._closing:
+                raise _closing()
+            if queue.items:
+                queue.admit(count, cost, self._wait(queue, count), deadline - now)
+            queue.push(items, cost, ticket, priority)
+            if self._idle:
+                self._wake.notify(min(self._idle, count))
+        return ticket
+
+    def _wait(self, queue: Queue, count: int) -> float:
+        """Seconds a call of ``count`` items would wait: keys take turns, so each other one's work counts up to ours."""
+        wait = queue.wait(count)
+        if len(self._queues) > 1:
+            wait += sum([min(wait, other.seconds) for other in self._queues.values() if other is not queue])
+        return wait
 
     @property
     def waiting(self) -> int:
@@ -104,12 +128,15 @@ class Batcher:
         with self._wake:
             return sum(queue.items for queue in self._queues.values())
 
+    def depth(self, key: Hashable) -> int:
+        """Items of one key that wait."""
+        return self._queues[key].items
+
     @property
     def work_seconds(self) -> float:
         """Engine time on hand: until all that waits or runs is done, by the speed seen so far."""
         with self._wake:
-            costs = [(queue.cost + queue.running, queue.speed) for queue in self._queues.values()]
-        return sum(cost / speed for cost, speed in costs if speed) / len(self._threads)
+            return sum(queue.seconds for queue in self._queues.values())
 
     def abort(self) -> None:
         """Fail every call that still waits: the time to drain is over. Call on the event loop."""
@@ -127,12 +154,6 @@ class Batcher:
         for thread in self._threads:
             thread.join()
 
-    def _drain_time(self, queue: Queue) -> float:
-        """Seconds until what waits is done, by the speed seen so far; the retry hint, so kept within reason."""
-        if not queue.speed:
-            return 1.0
-        return min(60.0, max(1.0, queue.cost / (queue.speed * len(self._threads))))
-
     # --- below: on the lanes ---
 
     def _lane(self) -> None:
@@ -145,11 +166,16 @@ class Batcher:
         if taken is None:
             return False
         queue, window = taken
-        cost = sum(entry.item.cost for entry in window)
-        for group in _groups(window, queue.policy):
-            self._run_group(queue, group)
+        started = time.monotonic()
+        if len(window) == 1:
+            cost = window[0].item.cost
+            done = self._run_group(queue, window)
+        else:
+            cost = sum([entry.item.cost for entry in window])
+            done = sum([self._run_group(queue, group) for group in _groups(window, queue.policy)])
         with self._wake:
-            queue.running -= cost
+            # All a lane does for its work is in this time, waiting for the interpreter and the lock included.
+            queue.ran(cost, done, time.monotonic() - started)
         return True
 
     def _next_window(self) -> tuple[Queue, list[Entry]] | None:
@@ -157,8 +183,7 @@ class Batcher:
             while True:
                 waiting = [queue for queue in self._queues.values() if queue.items]
                 if waiting:
-                    # Keys take turns, so that one key's long list does not stand in front of another key's text.
-                    queue = min(waiting, key=lambda queue: (queue.heap[0].order[0], queue.last_turn))
+                    queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
                     self._turns += 1
                     queue.last_turn = self._turns
                     # A fair share for each lane: one lane must not sit idle beside one with a long window.
@@ -170,28 +195,32 @@ class Batcher:
                 self._wake.wait()
                 self._idle -= 1
 
-    def _run_group(self, queue: Queue, group: list[Entry]) -> None:
-        live = [entry for entry in group if entry.ticket.wanted()]
-        if not live:
-            return
+    def _run_group(self, queue: Queue, group: list[Entry]) -> int:
+        """Run what is still wanted; returns what it cost."""
         started = time.monotonic()
+        live = [entry for entry in group if entry.ticket.wanted(started)]
+        if not live:
+            return 0
         results = _run_safely(queue.run, live)
-        seconds = max(time.monotonic() - started, 1e-9)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(_deliver, live, results)
-        cost = sum(entry.item.cost for entry in live)
-        queue.speed += 0.1 * (cost / seconds - queue.speed) if queue.speed else cost / seconds
-        self._report(queue, live, started, cost)
+        cost = live[0].item.cost if len(live) == 1 else sum([entry.item.cost for entry in live])
+        if self._observer:
+            self._report(self._observer, queue, live, started, cost)
+        return cost
 
-    def _report(self, queue: Queue, ran: list[Entry], started: float, cost: int) -> None:
-        if not self._observer:
-            return
+    def _report(self, observer: BatchObserver, queue: Queue, ran: list[Entry], started: float, cost: int) -> None:
         waits = [started - entry.ticket.submitted for entry in ran]
         try:
             padded = len(ran) * ran[-1].item.cost  # sorted: the last is longest
-            self._observer.ran(queue.key, waits, cost, padded, queue.items)
+            observer.ran(queue.key, waits, cost, padded)
         except Exception:  # a lane must outlive a meter that fails
             log.exception("the batch observer failed")
+
+
+def _turn(queue: Queue) -> tuple[int, int]:
+    """Keys take turns, so that one key's long list does not stand in front of another key's text."""
+    return queue.heap[0].order[0], queue.last_turn
 
 
 def _groups(window: list[Entry], policy: BatchPolicy) -> Iterator[list[Entry]]:
@@ -226,13 +255,13 @@ def _run_safely(run: Run, entries: Sequence[Entry]) -> Sequence[Any]:
     return [
         result
         for entry in entries
-        for result in (_run_safely(run, [entry]) if entry.ticket.wanted() else [_too_late()])
+        for result in (_run_safely(run, [entry]) if entry.ticket.wanted(time.monotonic()) else [_too_late()])
     ]
 
 
-def _expire(future: asyncio.Future[list[Any]]) -> None:
-    if not future.done():
-        future.set_exception(_too_late())
+def _expire(ticket: Ticket) -> None:
+    if not ticket.future.done():
+        ticket.future.set_exception(_too_late())
 
 
 def _closing() -> ServingError:

@@ -2,6 +2,8 @@
 
     resolve the model -> prepare the items -> admit and batch -> finish the answer
 
+A full queue is found out before the items are prepared, and looked at again when they are.
+
 `Backend` is what an edge sees. InferenceService is the backend where the models are; a gateway has another one
 that forwards to it. Knows no protocol, no framework and no task.
 """
@@ -9,6 +11,7 @@ that forwards to it. Knows no protocol, no framework and no task.
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from services.core.batching import Batcher
@@ -18,7 +21,7 @@ from services.core.errors import Code, ServingError
 from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
-from services.core.telemetry import TOKENS, BatchKey, Meter
+from services.core.telemetry import QUEUE_DEPTH, TOKENS, BatchKey, Meter
 
 PREPARE_INLINE = 4096
 """Characters up to which a request is prepared on the event loop (about 1 ms); longer ones go to a thread."""
@@ -88,12 +91,14 @@ class InferenceService:
         self._preparing = 0
         for model in loaded:
             batcher.register(model.key, model.pipeline.run, model.spec.batch)
+            meter.watch(QUEUE_DEPTH, partial(batcher.depth, model.key), model.key.task, model.key.model)
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of the model the request names, or of the task's default."""
         spec = self._catalog.resolve(task.name, request.model)
         key = BatchKey(task.name, spec.id, method.verb)
         pipeline = self._pipelines[key]
+        self._batcher.require_room(key, context.deadline)  # before a token is made: refusing must cost next to nothing
         inline = request.size <= PREPARE_INLINE
         items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
         outputs = await self._batcher.submit(key, items, context.deadline, context.priority)

@@ -1,11 +1,10 @@
-"""What waits for a lane: items, the calls they belong to, and a bounded queue that decides whose turn it is.
+"""What waits for a lane: items, the calls they belong to, and a queue that decides who may wait and whose turn it is.
 
 No threads and no clocks of its own: the batcher guards a queue with its lock.
 """
 
 import asyncio
 import heapq
-import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,13 @@ from services.core.context import Priority
 from services.core.errors import Code, ServingError
 
 Run = Callable[[Sequence[Any]], Sequence[Any]]
+
+_SMOOTHING = 0.1
+"""Weight of the newest window in the speed."""
+
+MARGIN = 1.5
+"""A call must have so many times the time that its answer is expected to take: estimates err, and to be refused at
+once is better than to miss the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +36,19 @@ class Ticket:
 
     __slots__ = ("abandoned", "cost", "deadline", "future", "items", "left", "results", "submitted")
 
-    def __init__(self, count: int, deadline: float) -> None:
-        self.future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+    def __init__(self, count: int, deadline: float, submitted: float, future: "asyncio.Future[list[Any]]") -> None:
+        self.future = future
         self.results: list[Any] = [None] * count
         self.left = count
         self.deadline = deadline
         self.abandoned = False
-        self.submitted = time.monotonic()
+        self.submitted = submitted
         self.items = 0  # of its entries, those that wait in the queue, and their cost
         self.cost = 0
 
-    def wanted(self) -> bool:
+    def wanted(self, now: float) -> bool:
         """Whether an answer now would still reach someone."""
-        return not self.abandoned and self.deadline > time.monotonic()
+        return not self.abandoned and self.deadline > now
 
 
 class Entry:
@@ -71,6 +77,7 @@ class Queue:
     key: Hashable
     run: Run
     policy: BatchPolicy
+    lanes: int
     heap: list[Entry] = field(default_factory=list)
     items: int = 0
     cost: int = 0
@@ -81,18 +88,46 @@ class Queue:
     last_turn: int = 0  # when a lane last took from this queue, in turns of the batcher
     speed: float = 0.0  # cost per second and lane, smoothed
 
-    def admit(self, items: Sequence[Item], retry_after: float) -> None:
-        """Refuse what does not fit. An empty queue takes any one request."""
-        cost = sum(item.cost for item in items)
-        if self.items and (
-            self.items + len(items) > self.policy.queue_items or self.cost + cost > self.policy.queue_cost
-        ):
-            raise ServingError(
-                Code.OVERLOADED, "The queue is full; retry after the time given.", retry_after=retry_after
-            )
+    @property
+    def seconds(self) -> float:
+        """Until all that waits or runs is done, by the speed seen so far; 0 while none has been seen."""
+        return (self.cost + self.running) / (self.speed * self.lanes) if self.speed else 0.0
 
-    def push(self, items: Sequence[Item], ticket: Ticket, priority: Priority) -> None:
-        """Put a call's items in line."""
+    def wait(self, count: int = 1) -> float:
+        """Seconds until the last item of a call of ``count``, come now, would be taken, but for the call's own work.
+
+        By fair queueing an item waits for one item of each caller, not for all of a list.
+        """
+        items, turn = self.items, self.callers * count
+        ahead = self.cost * turn / items if turn < items else self.cost
+        return (ahead + self.running) / (self.speed * self.lanes) if self.speed else 0.0
+
+    def admit(self, count: int, cost: int, wait: float, remaining: float) -> None:
+        """Refuse what does not fit, would ``wait`` too long, or could not be done in the ``remaining`` seconds it has.
+
+        An empty queue takes any one request. Without the lock the figures may be of two moments, which is good enough
+        for a look before any work is put into a request.
+
+        Raises:
+            ServingError: OVERLOADED.
+        """
+        if not self.items:
+            return
+        policy = self.policy
+        if self.items + count > policy.queue_items or self.cost + cost > policy.queue_cost:
+            why = "The queue is full"
+        elif wait > policy.queue_seconds:
+            why = "The queue is too long"
+        elif self.speed and MARGIN * (wait + cost / (self.speed * self.lanes)) > remaining:
+            why = "The answer would come after the deadline"
+        else:
+            return
+        # Until what waits is done, within reason.
+        retry_after = min(60.0, max(1.0, self.cost / (self.speed * self.lanes))) if self.speed else 1.0
+        raise ServingError(Code.OVERLOADED, f"{why}; retry after the time given.", retry_after=retry_after)
+
+    def push(self, items: Sequence[Item], cost: int, ticket: Ticket, priority: Priority) -> None:
+        """Put a call's items, which cost ``cost`` together, in line."""
         # Fair queueing: an item's turn is the clock plus the work of its own call before it, and the clock runs as if
         # all callers were served side by side. So lists of a thousand texts do not stand in front of a single text
         # that comes later, and no crowd of single texts can starve a list.
@@ -101,20 +136,30 @@ class Queue:
         for index, item in enumerate(items):
             heapq.heappush(self.heap, Entry(item, ticket, index, (priority, turn, index, self.arrived)))
             turn += item.cost
-        self._count(ticket, len(items), sum(item.cost for item in items))
+        self._count(ticket, len(items), cost)
 
     def take(self, count: int, cost: int) -> list[Entry]:
         """The next wanted entries: at most ``count``, and no more once they cost ``cost`` together."""
         window: list[Entry] = []
-        while self.heap and len(window) < count and cost > 0:
-            entry = heapq.heappop(self.heap)
-            self.clock += entry.item.cost / self.callers
-            self._count(entry.ticket, -1, -entry.item.cost)
-            cost -= entry.item.cost
-            self.running += entry.item.cost
+        heap, left = self.heap, cost
+        while heap and len(window) < count and left > 0:
+            entry = heapq.heappop(heap)
+            work = entry.item.cost
+            self.clock += work / self.callers
+            self._count(entry.ticket, -1, -work)
+            left -= work
             window.append(entry)
-            self._clear_head()
+            if heap and heap[0].ticket.abandoned:
+                self._clear_head()
+        self.running += cost - left
         return window
+
+    def ran(self, taken: int, done: int, seconds: float) -> None:
+        """A lane has finished what it had taken, of which ``done`` was still wanted, in so many seconds."""
+        self.running -= taken
+        if done:
+            speed = done / max(seconds, 1e-9)
+            self.speed += _SMOOTHING * (speed - self.speed) if self.speed else speed
 
     def abandon(self, ticket: Ticket) -> None:
         """Forget a ticket's waiting entries."""
@@ -127,8 +172,9 @@ class Queue:
 
     def _count(self, ticket: Ticket, items: int, cost: int) -> None:
         before = ticket.items
-        ticket.items += items
-        self.callers += bool(ticket.items) - bool(before)
+        ticket.items = after = before + items
+        if not before or not after:
+            self.callers += (after > 0) - (before > 0)
         ticket.cost += cost
         self.items += items
         self.cost += cost

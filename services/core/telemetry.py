@@ -5,7 +5,7 @@ metrics in a Ray replica (which Ray scrapes; prometheus_client counters there it
 Labels are bounded: no user text, no client-given names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -102,6 +102,12 @@ class Meter(Protocol):
     def record(self, metric: Metric, value: float, *labels: str) -> None:
         """Observe (histogram), add (counter) or set (gauge)."""
 
+    def recorder(self, metric: Metric, *labels: str) -> Callable[[float], None]:
+        """What `record` does for these labels: to be kept where that is done often."""
+
+    def watch(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
+        """Have a gauge read when it is looked at, instead of set when it changes; several for one add up."""
+
     def exposition(self) -> bytes:
         """What ``/metrics`` answers, in the Prometheus text format."""
 
@@ -114,17 +120,32 @@ class BatchKey(NamedTuple):
     verb: str
 
 
+class _Recorders:
+    """Those of one key."""
+
+    __slots__ = ("cost", "fill", "size", "wait")
+
+    def __init__(self, meter: Meter, key: BatchKey) -> None:
+        self.wait = meter.recorder(QUEUE_SECONDS, key.task, key.model)
+        self.size = meter.recorder(BATCH_SIZE, key.task, key.model)
+        self.cost = meter.recorder(BATCH_COST, key.task, key.model)
+        self.fill = meter.recorder(BATCH_FILL, key.task, key.model)
+
+
 class BatchTelemetry:
-    """Records what the batcher reports; called on lane threads."""
+    """Records what the batcher reports; called on lane threads, where every microsecond delays the event loop."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
+        self._recorders: dict[BatchKey, _Recorders] = {}
 
-    def ran(self, key: BatchKey, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
-        """An engine run ended: how long its items had waited, what it cost, and how many items wait now."""
+    def ran(self, key: BatchKey, waits: Sequence[float], cost: int, padded_cost: int) -> None:
+        """An engine run ended: how long its items had waited, and what it cost."""
+        recorders = self._recorders.get(key)
+        if recorders is None:
+            recorders = self._recorders[key] = _Recorders(self._meter, key)
         for seconds in waits:
-            self._meter.record(QUEUE_SECONDS, seconds, key.task, key.model)
-        self._meter.record(QUEUE_DEPTH, waiting, key.task, key.model)
-        self._meter.record(BATCH_SIZE, len(waits), key.task, key.model)
-        self._meter.record(BATCH_COST, cost, key.task, key.model)
-        self._meter.record(BATCH_FILL, cost / padded_cost if padded_cost else 1.0, key.task, key.model)
+            recorders.wait(seconds)
+        recorders.size(len(waits))
+        recorders.cost(cost)
+        recorders.fill(cost / padded_cost if padded_cost else 1.0)

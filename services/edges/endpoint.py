@@ -49,6 +49,7 @@ class Endpoint:
         self._meter = meter
         self._settings = settings
         self.inflight = 0
+        meter.watch(INFLIGHT, lambda: self.inflight, task.name, protocol)
 
     async def __call__(
         self,
@@ -70,7 +71,7 @@ class Endpoint:
         """
         started = time.monotonic()
         outcome, model = "ok", ""
-        self._count(+1)
+        self.inflight += 1
         try:
             context = self._context(identity, headers, started, remaining)
             async with asyncio.timeout(context.remaining()):
@@ -94,14 +95,10 @@ class Endpoint:
                 Code.INTERNAL, f"Internal error; quote request id {identity} to the operator."
             ) from error
         finally:
-            self._count(-1)
+            self.inflight -= 1
             seconds = time.monotonic() - started
             protocol = "hop" if VIA in headers else self.protocol
             self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, protocol, outcome)
-
-    def _count(self, change: int) -> None:
-        self.inflight += change
-        self._meter.record(INFLIGHT, self.inflight, self.task.name, self.protocol)
 
     def _context(
         self, identity: str, headers: Mapping[str, str], started: float, remaining: float | None

@@ -24,7 +24,6 @@ from services.core.task import Task, discover
 from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
 from services.engines import ENGINES, TEST_ENGINES, engine_class
 
-
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep Python's interpreter lock while another waits for it. Lanes need it for moments between
 engine runs; at Python's 5 ms they wait for the event loop with nothing to do, and the slowest answers come later: the

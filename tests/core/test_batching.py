@@ -709,7 +709,7 @@ class Observer:
         self.runs: list[tuple[Any, int, int, int]] = []
         self.waits: list[float] = []
 
-    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
+    def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
         self.waits += waits
         self.runs.append((key, len(waits), cost, padded_cost))
 
@@ -729,7 +729,7 @@ def test_the_observer_is_told_size_cost_padding_and_waits() -> None:
 
 def test_a_lane_outlives_an_observer_that_fails() -> None:
     class Broken:
-        def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int, waiting: int) -> None:
+        def ran(self, key: Any, waits: Sequence[float], cost: int, padded_cost: int) -> None:
             raise RuntimeError
 
     async def scenario() -> None:

@@ -71,7 +71,9 @@ def test_a_spec_cannot_be_changed() -> None:
         setattr(spec(), "max_tokens", 3)  # noqa: B010
 
 
-@pytest.mark.parametrize("field", ["group_items", "group_cost", "window_items", "queue_items", "queue_cost"])
+@pytest.mark.parametrize(
+    "field", ["group_items", "group_cost", "window_items", "queue_items", "queue_cost", "queue_seconds"]
+)
 def test_bounds_of_a_batch_policy_are_positive(field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         BatchPolicy.model_validate({field: 0})

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 from services.core.errors import Code
 from services.core.telemetry import METRICS, OUTCOMES, BatchKey, BatchTelemetry, Metric, MetricKind
 
@@ -48,17 +50,22 @@ class Recorder:
         assert len(labels) == len(metric.labels)
         self.values.append((metric.name, value, labels))
 
+    def recorder(self, metric: Metric, *labels: str) -> Callable[[float], None]:
+        return lambda value: self.record(metric, value, *labels)
+
+    def watch(self, metric: Metric, read: Callable[[], float], *labels: str) -> None:
+        assert len(labels) == len(metric.labels)
+
     def exposition(self) -> bytes:
         return b""
 
 
 def test_a_run_is_recorded_as_waits_size_cost_and_fill() -> None:
     recorder, labels = Recorder(), ("t", "m@1")
-    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.25, 0.5], 6, 8, 3)
+    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.25, 0.5], 6, 8)
     assert recorder.values == [
         ("chorale_queue_seconds", 0.25, labels),
         ("chorale_queue_seconds", 0.5, labels),
-        ("chorale_queue_depth", 3, ("t", "m@1")),
         ("chorale_batch_size", 2, labels),
         ("chorale_batch_cost", 6, labels),
         ("chorale_batch_fill_ratio", 0.75, labels),
@@ -67,5 +74,5 @@ def test_a_run_is_recorded_as_waits_size_cost_and_fill() -> None:
 
 def test_a_run_that_cost_nothing_counts_as_full() -> None:
     recorder = Recorder()
-    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.0], 0, 0, 0)
+    BatchTelemetry(recorder).ran(BatchKey("t", "m@1", "Classify"), [0.0], 0, 0)
     assert recorder.values[-1][:2] == ("chorale_batch_fill_ratio", 1.0)
