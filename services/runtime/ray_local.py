@@ -15,6 +15,7 @@ from services.core.errors import OperatorError
 from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime.loading import ensure_artefacts, read_world
+from services.runtime.ray_family import Family, adopt_orphans
 from services.runtime.ray_loopback import start_slim_head, write_haproxy_wrapper
 from services.runtime.ray_slim import CONTROLLER_HOOK, leave_out_agent
 
@@ -26,11 +27,18 @@ _PREFIX = "chorale-"
 START_TIMEOUT = 600.0
 """Seconds the applications get to become ready; large models load for minutes."""
 
+_LOOK_EVERY = 1.0
+"""Seconds between two looks whether Ray is still there."""
+
 _QUIET = {"enable_access_log": False, "log_level": "WARNING"}
 
 
 class StartError(OperatorError):
     """The cluster or an application did not come up; the message says what Ray said."""
+
+
+class ClusterLostError(OperatorError):
+    """Ray itself ended under us."""
 
 
 def run_ray(
@@ -40,13 +48,16 @@ def run_ray(
 
     Raises:
         StartError: an application failed to start.
+        ClusterLostError: a process of Ray's own was killed; what it served is gone.
     """
     stop, wake = Event(), Event()
     _sweep()
+    adopt_orphans()
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=_RUNS) as folder:
         os.environ.update(_environment(settings, tasks, Path(folder)))
         say("starting Ray")
         _start_cluster(settings, folder)
+        family = Family()
         for number in (signal.SIGINT, signal.SIGTERM):  # only now: ray.init sets its own
             signal.signal(number, lambda *_: _set(stop, wake))
         signal.signal(signal.SIGHUP, lambda *_: wake.set())
@@ -54,13 +65,20 @@ def run_ray(
             if _wait_until_ready(_deploy(settings, tasks), settings, say, stop):
                 on_ready()
             while not stop.is_set():
-                wake.wait()
-                wake.clear()
-                if not stop.is_set():
-                    _reload(settings, say, stop)
+                if wake.wait(_LOOK_EVERY):
+                    wake.clear()
+                    if not stop.is_set():
+                        _reload(settings, say, stop)
+                elif name := family.lost():
+                    raise ClusterLostError(f"Ray's {name} was killed (out of memory?); start again")
         finally:
-            say("draining")
-            _drain()
+            if family.lost():
+                family.end()
+            else:
+                say("draining")
+                _drain()
+            _end_cluster()
+            family.end()
 
 
 def _set(*events: Event) -> None:
@@ -204,7 +222,6 @@ def _drain() -> None:
     ``serve.shutdown`` would end HAProxy first, and with it every request under way. Once the applications are gone
     there is nothing left to shut down gently.
     """
-    import ray
     from ray import serve
     from ray.serve.context import _get_global_client
 
@@ -213,4 +230,9 @@ def _drain() -> None:
         names = list(serve.status().applications)
         client.delete_apps([name for name in names if name == GATEWAY], blocking=True)
         client.delete_apps([name for name in names if name != GATEWAY], blocking=True)
+
+
+def _end_cluster() -> None:
+    import ray
+
     ray.shutdown()

@@ -39,8 +39,9 @@ def leave_out_agent() -> None:
 
 def _without_agent(part: str) -> str:
     # The raylet wants an agent that lives as long as it does: cat reads its pipe to the end. sh swallows the
-    # arguments the raylet adds.
-    return "--dashboard_agent_command=/bin/sh -c cat" if part.startswith("--dashboard_agent_command=") else part
+    # arguments the raylet adds, and ignores the Ctrl-C that a terminal sends to all: the raylet would die with it.
+    command = """/bin/sh -c "trap '' INT; exec cat\""""
+    return f"--dashboard_agent_command={command}" if part.startswith("--dashboard_agent_command=") else part
 
 
 def calm_controller() -> None:

@@ -158,6 +158,17 @@ def test_a_signal_drains_exits_0_and_leaves_nothing(number: int) -> None:
         assert list(Path("/tmp").glob(f"chorale-{running.process.pid}-*")) == []
 
 
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_without_ray_it_ends_and_says_why(name: str) -> None:
+    with chorale("--tasks", "echo", timeout=240) as running:
+        processes = family(running)
+        next(process for process in processes if process.name() == name).kill()
+        assert running.process.wait(30) == 1
+        assert [process.cmdline() for process in processes if process.is_running()] == []
+        assert f"Ray's {name} was killed" in running.output
+        assert list(Path("/tmp").glob(f"chorale-{running.process.pid}-*")) == []
+
+
 def test_with_ray_metrics_ray_exports_what_replicas_record() -> None:
     with chorale("--tasks", "echo", timeout=240, CHORALE_RAY_METRICS="true") as running:
         assert httpx.post(f"{running.url}/echo/v1/echo", json={"text": "a"}).status_code == 200

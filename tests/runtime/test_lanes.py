@@ -111,12 +111,16 @@ class TestCluster:
     async def test_work_on_hand_brings_a_second_replica_on_the_same_port(self, cluster: Chorale, folder: Path) -> None:
         assert len(replicas(cluster)) == 1
         data = ClassifyRequest(text=["It was the best of times, it was the worst of times."] * 200).SerializeToString()
-        async with channel(cluster, folder, port=cluster.grpc_port + 1) as connection, asyncio.timeout(90):
+        async with channel(cluster, folder, port=cluster.grpc_port + 1) as connection, asyncio.timeout(120):
             call = connection.unary_unary(CLASSIFY)
 
             async def caller() -> None:
                 while len(listening(cluster)) < 2:
-                    assert len(ClassifyResponse.FromString(await call(data, timeout=60)).results) == 200
+                    try:
+                        assert len(ClassifyResponse.FromString(await call(data, timeout=60)).results) == 200
+                    except grpc.aio.AioRpcError as error:  # a slow machine has work enough without this call
+                        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                        await asyncio.sleep(0.2)
 
             await asyncio.gather(*(caller() for _ in range(8)))
         assert {process.pid for process in replicas(cluster)} == listening(cluster)
