@@ -2,6 +2,8 @@
 
     splits of the CPUs into lanes x threads -> the fastest -> its curve over items x cost -> the batch policy
 
+A run of n items of cost c takes about a + b n c: b is the work, a is what a run costs beside it.
+
 Short windows in interleaved rounds, and the best of them: a disturbance passes, and it only ever slows.
 """
 
@@ -26,8 +28,7 @@ ITEMS = (1, 2, 4, 8, 16, 32)
 COSTS = (16, 32, 64, 128, 256, 512)
 
 MIXED = tuple(range(6, 70, 2))
-"""Costs of a window of ordinary items, sorted. Split and number of items are chosen on it, since large groups of
-unlike items compute much padding, which equal costs would hide."""
+"""Costs of a window of ordinary items, sorted: what splits are compared on."""
 
 MOST_COST = 4096
 """Larger runs are not timed: they take long, and no CPU wants them."""
@@ -35,8 +36,11 @@ MOST_COST = 4096
 GOOD_ENOUGH = 0.97
 """The smallest run this close to the best is taken: small runs answer sooner."""
 
-WINDOW = 8
-"""A lane takes so many runs' worth of items at a time, to sort them by cost."""
+WINDOW_SECONDS = 0.02
+"""A lane takes about this much work at a time, to sort it by cost; nothing overtakes it, so it must not be long."""
+
+WINDOW_RUNS = 4
+"""Most full runs in it: past a few, more to sort saves nothing."""
 
 SECONDS = 0.06
 ROUNDS = 3
@@ -82,8 +86,8 @@ def measure(task: Task, spec: ModelSpec, store: ArtefactStore, cpus: int, progre
     sizes = ITEMS if invariant else (1,)
     shapes = [
         (items, cost)
-        for items, cost in product(sizes, (None, *COSTS))
-        if (cost or 0) <= spec.max_tokens and items * (cost or 0) <= MOST_COST
+        for items, cost in product(sizes, COSTS)
+        if cost <= spec.max_tokens and items * cost <= MOST_COST
     ]
     points = _timed(task, spec, store, best, shapes)
     return BatchCurve(**about, batch_invariant=invariant, points=(*trials, *points), policy=policy(best, points))
@@ -101,22 +105,45 @@ def fastest(trials: Sequence[Point]) -> Split:
 
 
 def policy(split: Split, points: Sequence[Point]) -> BatchPolicy:
-    """The batch policy that follows from a curve."""
-    best = {cost: _group_items([point for point in points if point.cost == cost]) for cost in {p.cost for p in points}}
-    items = best.pop(None)
+    """The batch policy that follows from a curve over equal costs."""
+    runs = [_Run(point.items, point.cost, point.items_per_second) for point in points if point.cost]
+    best = [_smallest_good([run for run in runs if run.cost == cost]) for cost in {run.cost for run in runs}]
+    items = max(run.items for run in best)
+    most = max((run.items * run.cost for run in best if run.items > 1), default=1)
+    speed = max(run.cost * run.items_per_second for run in runs) / split.lanes
     return BatchPolicy(
         lanes=split.lanes,
         threads=split.threads,
         group_items=items,
-        group_cost=max((number * cost for cost, number in best.items() if cost and number > 1), default=1),
-        window_items=WINDOW * items if items > 1 else 1,  # with groups of one there is nothing to sort
+        group_cost=most,
+        run_cost=_run_cost([run for run in runs if run.items * run.cost <= most], split.lanes),
+        window_items=WINDOW_RUNS * items if items > 1 else 1,  # with groups of one there is nothing to sort
+        window_cost=max(1, round(speed * WINDOW_SECONDS)),
     )
 
 
-def _group_items(points: Sequence[Point]) -> int:
-    """The smallest number of items whose speed is good enough."""
-    best = max(point.items_per_second for point in points)
-    return min(point.items for point in points if point.items_per_second >= GOOD_ENOUGH * best)
+class _Run(NamedTuple):
+    """A point of equal costs."""
+
+    items: int
+    cost: int
+    items_per_second: float
+
+
+def _smallest_good(runs: Sequence[_Run]) -> _Run:
+    """Of runs of one cost, the smallest whose speed is good enough."""
+    best = max(run.items_per_second for run in runs)
+    return min(run for run in runs if run.items_per_second >= GOOD_ENOUGH * best)
+
+
+def _run_cost(runs: Sequence[_Run], lanes: int) -> int:
+    """What a run costs beside its items: a / b of the line through the runs' times, with least relative errors."""
+    if len(runs) < 2:
+        return 0
+    seconds = np.array([run.items * lanes / run.items_per_second for run in runs])
+    work = np.array([run.items * run.cost for run in runs])
+    (a, b), *_ = np.linalg.lstsq(np.stack([1 / seconds, work / seconds], axis=1), np.ones(len(runs)))
+    return max(0, round(a / b)) if b > 0 else 0
 
 
 def batch_invariant(pipeline: Timed) -> bool:

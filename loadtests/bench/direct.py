@@ -23,6 +23,7 @@ from loadtests.bench.samples import Answer, Sample, read_samples, wire
 from services.core import imports
 from services.core.catalog import BatchPolicy, ModelSpec
 from services.core.engine import EngineOptions
+from services.core.grouping import cut
 from services.core.inference import Pipeline
 from services.core.queueing import Item
 from services.core.schema import Request
@@ -93,19 +94,6 @@ def _pair(answer: Answer) -> Answer:
     return answer[0], float(answer[1])
 
 
-def cut(work: Sequence[Work], policy: BatchPolicy) -> Iterator[list[Work]]:
-    """A window as the batcher cuts it: sorted by cost, in groups within the policy's bounds."""
-    group: list[Work] = []
-    for one in sorted(work, key=lambda one: one[1].cost):
-        full = len(group) == policy.group_items or (len(group) + 1) * one[1].cost > policy.group_cost
-        if group and full:
-            yield group
-            group = []
-        group.append(one)
-    if group:
-        yield group
-
-
 class Limit:
     """Lanes that call the pipeline as fast as it answers."""
 
@@ -134,7 +122,7 @@ class Limit:
     def _lane(self, until: float, latencies: list[float]) -> None:
         pipeline = self._model.pipeline
         while (started := time.perf_counter()) < until or not latencies:
-            for group in cut(self._window(), self._policy):
+            for group in cut(self._window(), _cost, self._policy):
                 outputs = pipeline.run([item.payload for _, item in group])
                 for (request, item), output in zip(group, outputs, strict=True):
                     pipeline.finish(request, [item], [output])
@@ -153,10 +141,16 @@ class Limit:
         return work
 
 
+def _cost(work: Work) -> int:
+    return work[1].cost
+
+
 def policies(own: BatchPolicy, in_flight: int) -> list[BatchPolicy]:
     """The model's own, and others that may be better at so many in flight."""
-    wide = {"window_items": in_flight, "window_cost": sys.maxsize}
-    return [own, *(own.model_copy(update={"group_items": items, **wide}) for items in GROUPS if items <= in_flight)]
+    wide = own.model_copy(update={"window_items": in_flight, "window_cost": sys.maxsize})
+    fixed = {"run_cost": sys.maxsize}
+    others = [wide.model_copy(update={"group_items": items, **fixed}) for items in GROUPS if items <= in_flight]
+    return [own, wide, *others]
 
 
 def best(model: Model, samples: Sequence[Sample], in_flight: int, seconds: float) -> Limit:

@@ -2,7 +2,7 @@
 
 No delay is ever added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather.
 What a lane takes (a window) is sorted by cost and run in small groups, since padding a short text to a long one's
-length is work for nothing. Callers wait on the event loop; engines run on the lanes and never block it.
+length is work for nothing (see `grouping`). Callers wait on the event loop; engines run on the lanes and never block it.
 
 Knows items, costs, deadlines and priorities. Does not know texts, models, requests or protocols.
 """
@@ -11,17 +11,21 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import suppress
+from operator import attrgetter
 from typing import Any, Protocol
 
 from services.core.catalog import BatchPolicy
 from services.core.context import Priority
 from services.core.deadlines import Deadlines
 from services.core.errors import Code, ServingError
+from services.core.grouping import cut
 from services.core.queueing import Entry, Item, Queue, Run, Ticket
 
 log = logging.getLogger(__name__)
+
+_COST = attrgetter("item.cost")
 
 
 class BatchObserver(Protocol):
@@ -172,7 +176,7 @@ class Batcher:
             done = self._run_group(queue, window)
         else:
             cost = sum([entry.item.cost for entry in window])
-            done = sum([self._run_group(queue, group) for group in _groups(window, queue.policy)])
+            done = sum([self._run_group(queue, group) for group in cut(window, _COST, queue.policy)])
         with self._wake:
             # All a lane does for its work is in this time, waiting for the interpreter and the lock included.
             queue.ran(cost, done, time.monotonic() - started)
@@ -221,20 +225,6 @@ class Batcher:
 def _turn(queue: Queue) -> tuple[int, int]:
     """Keys take turns, so that one key's long list does not stand in front of another key's text."""
     return queue.heap[0].order[0], queue.last_turn
-
-
-def _groups(window: list[Entry], policy: BatchPolicy) -> Iterator[list[Entry]]:
-    """Cut a window into groups of similar cost, none past the policy's bounds."""
-    window.sort(key=lambda entry: entry.item.cost)
-    group: list[Entry] = []
-    for entry in window:
-        # Sorted: this entry is the longest so far, so it sets the padded cost.
-        if group and (len(group) == policy.group_items or (len(group) + 1) * entry.item.cost > policy.group_cost):
-            yield group
-            group = []
-        group.append(entry)
-    if group:
-        yield group
 
 
 def _run_safely(run: Run, entries: Sequence[Entry]) -> Sequence[Any]:

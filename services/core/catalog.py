@@ -47,15 +47,17 @@ class BatchPolicy(_Entry):
     """Engine runs at the same time; 0 = one per CPU of the deployment's share."""
     threads: int = Field(default=1, ge=1)
     """Threads inside each engine run."""
-    group_items: int = Field(default=4, ge=1)
+    group_items: int = Field(default=16, ge=1)
     """Most items in one engine run."""
+    run_cost: int = Field(default=16, ge=0)
+    """What an engine run costs beside its items, in their unit: a group is not padded by more than that."""
     group_cost: int = Field(default=8192, ge=1)
     """Most padded cost (items x longest item) in one engine run of several items."""
-    window_items: int = Field(default=32, ge=1)
-    """Most items a lane takes at a time; they are sorted by cost and run in groups. What a lane has taken, nothing
-    overtakes: with groups of one there is nothing to sort, so take one."""
+    window_items: int = Field(default=64, ge=1)
+    """Most items a lane takes at a time; they are sorted by cost and run in groups. With groups of one there is nothing
+    to sort, so take one."""
     window_cost: int = Field(default=4096, ge=1)
-    """A lane takes no more once what it has taken costs this much."""
+    """A lane takes no more once what it has taken costs this much: nothing overtakes it any more."""
     queue_items: int = Field(default=4096, ge=1)
     """Most items waiting; past it requests are refused as OVERLOADED."""
     queue_cost: int = Field(default=1_000_000, ge=1)

@@ -130,7 +130,8 @@ def _builder(tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[
 
 def _shape(spec: ModelSpec) -> str:
     batch = spec.batch
-    return f"{batch.lanes or 'a lane per CPU'} x {batch.threads} threads, groups of {batch.group_items}"
+    lanes = batch.lanes or "a lane per CPU"
+    return f"{lanes} x {batch.threads} threads, up to {batch.group_items} in a run, padded by {batch.run_cost} at most"
 
 
 def _curve_table(curve: BatchCurve) -> Table:

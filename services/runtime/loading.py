@@ -24,12 +24,6 @@ from services.core.task import Task, discover
 from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
 from services.engines import ENGINES, TEST_ENGINES, engine_class
 
-_SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python's interpreter lock while another waits for it. Lanes need it for moments between
-engine runs; at Python's 5 ms they wait for the event loop with nothing to do, and the slowest answers come later: the
-99th percentile was 2.1 times the median, and 1.6 times so."""
-
-
 class BuildError(OperatorError):
     """Artefacts could not be built; the build's own message went to the terminal."""
 
@@ -101,7 +95,6 @@ def load_models(tasks: Sequence[Task], catalog: Catalog, settings: Settings, met
 
 def make_service(catalog: Catalog, loaded: Sequence[Loaded], settings: Settings, meter: Meter) -> InferenceService:
     """The service over loaded models. Call inside the event loop that will serve them."""
-    sys.setswitchinterval(_SWITCH_SECONDS)
     lanes = max((model.spec.batch.lanes for model in loaded), default=0) or settings.cpus
     return InferenceService(catalog, loaded, Batcher(lanes, BatchTelemetry(meter)), meter)
 

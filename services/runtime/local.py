@@ -20,6 +20,7 @@ from services.edges.rest import build_rest_app
 from services.runtime.http_server import LAST_WORDS, make_server
 from services.runtime.loading import load_models, make_service, read_world
 from services.runtime.meters import PrometheusMeter
+from services.runtime.tuning import tune_serving_process
 
 
 class PortInUseError(OperatorError):
@@ -74,6 +75,7 @@ async def _run(settings: Settings, on_ready: Callable[[], None]) -> None:
     tasks, catalog = read_world(settings)
     meter = PrometheusMeter()
     service = make_service(catalog, load_models(tasks, catalog, settings, meter), settings, meter)
+    tune_serving_process()
     async with serving(tasks, catalog, service, meter, settings):
         on_ready()
         await stop.wait()

@@ -23,6 +23,7 @@ from services.runtime.loading import ensure_artefacts, load_models, make_service
 from services.runtime.meters import make_meter
 from services.runtime.ray_ingress import serve_directly
 from services.runtime.ray_loopback import bind_replica_to_loopback
+from services.runtime.tuning import tune_serving_process
 
 # Admission is the batcher's: Serve must neither queue nor refuse before it.
 _UNLIMITED = {"max_ongoing_requests": 100_000, "max_queued_requests": -1}
@@ -46,6 +47,7 @@ class TaskReplica:
         await asyncio.to_thread(ensure_artefacts, settings, catalog.specs)
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
+        tune_serving_process()
         self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
         serve_directly(self._app, f"/{task}", settings)
         port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)
