@@ -59,15 +59,10 @@ class Batcher:
         with self._wake:
             self._queues[key] = Queue(key, run, policy, len(self._threads))
 
-    def require_room(self, key: Hashable, deadline: float) -> None:
-        """Raise now what `submit` would raise for a single item: a look without a lock, before work is put into it.
-
-        Raises:
-            ServingError: OVERLOADED.
-        """
+    def refusal(self, key: Hashable, deadline: float) -> ServingError | None:
+        """What `submit` would raise now for a single item: a look without a lock, before work is put into it."""
         queue = self._queues[key]
-        if queue.items:
-            queue.admit(1, 0, self._wait(queue, 1), deadline - time.monotonic())
+        return queue.refusal(1, 0, self._wait(queue, 1), deadline - time.monotonic()) if queue.items else None
 
     async def submit(
         self,
@@ -112,8 +107,8 @@ class Batcher:
         with self._wake:
             if self._closing:
                 raise _closing()
-            if queue.items:
-                queue.admit(count, cost, self._wait(queue, count), deadline - now)
+            if queue.items and (error := queue.refusal(count, cost, self._wait(queue, count), deadline - now)):
+                raise error
             queue.push(items, cost, ticket, priority)
             if self._idle:
                 self._wake.notify(min(self._idle, count))
@@ -125,6 +120,11 @@ class Batcher:
         if len(self._queues) > 1:
             wait += sum([min(wait, other.seconds) for other in self._queues.values() if other is not queue])
         return wait
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """Ids of the lanes' threads, as the operating system knows them."""
+        return tuple(thread.native_id for thread in self._threads if thread.native_id)
 
     @property
     def waiting(self) -> int:

@@ -2,7 +2,8 @@
 
     resolve the model -> prepare the items -> admit and batch -> finish the answer
 
-A full queue is found out before the items are prepared, and looked at again when they are.
+Edges ask for a `Backend.refusal` before they read a request, since refusing must cost next to nothing; the queue is
+looked at again when the items are prepared.
 
 `Backend` is what an edge sees. InferenceService is the backend where the models are; a gateway has another one
 that forwards to it. Knows no protocol, no framework and no task.
@@ -55,6 +56,9 @@ class Backend(Protocol):
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer. Raises ServingError."""
 
+    def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
+        """Why a call that came now would be refused, whatever it asks, if it is sure to be."""
+
     async def ready(self) -> Mapping[str, bool]:
         """Whether each task can answer now, by name."""
 
@@ -89,7 +93,9 @@ class InferenceService:
         self._meter = meter
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._preparing = 0
+        self._keys: dict[tuple[str, str], list[BatchKey]] = {}
         for model in loaded:
+            self._keys.setdefault((model.key.task, model.key.verb), []).append(model.key)
             batcher.register(model.key, model.pipeline.run, model.spec.batch)
             meter.watch(QUEUE_DEPTH, partial(batcher.depth, model.key), model.key.task, model.key.model)
 
@@ -98,13 +104,21 @@ class InferenceService:
         spec = self._catalog.resolve(task.name, request.model)
         key = BatchKey(task.name, spec.id, method.verb)
         pipeline = self._pipelines[key]
-        self._batcher.require_room(key, context.deadline)  # before a token is made: refusing must cost next to nothing
         inline = request.size <= PREPARE_INLINE
         items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
         outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
         response = pipeline.finish(request, items, outputs)
         self._meter.record(TOKENS, response.usage.tokens, task.name, spec.id, "input")
         return response
+
+    def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
+        """Why any of the task's models would refuse; None while one of them has room."""
+        error = None
+        for key in self._keys.get((task.name, method.verb), ()):
+            error = self._batcher.refusal(key, deadline)
+            if error is None:
+                return None
+        return error
 
     async def _prepare(self, pipeline: Pipeline, request: Request, context: CallContext) -> Sequence[Item]:
         """Prepare a long request on a thread of our own: the loop's shared ones may be held by others."""
@@ -130,6 +144,11 @@ class InferenceService:
     async def ready(self) -> Mapping[str, bool]:
         """Models are loaded before this object exists, so every task of it is ready."""
         return {key.task: True for key in self._pipelines}
+
+    @property
+    def lanes(self) -> tuple[int, ...]:
+        """Ids of the threads that run engines."""
+        return self._batcher.lanes
 
     @property
     def waiting(self) -> int:

@@ -102,17 +102,14 @@ class Queue:
         ahead = self.cost * turn / items if turn < items else self.cost
         return (ahead + self.running) / (self.speed * self.lanes) if self.speed else 0.0
 
-    def admit(self, count: int, cost: int, wait: float, remaining: float) -> None:
-        """Refuse what does not fit, would ``wait`` too long, or could not be done in the ``remaining`` seconds it has.
+    def refusal(self, count: int, cost: int, wait: float, remaining: float) -> ServingError | None:
+        """Why a call does not fit, would ``wait`` too long, or could not be done in the ``remaining`` seconds it has.
 
         An empty queue takes any one request. Without the lock the figures may be of two moments, which is good enough
         for a look before any work is put into a request.
-
-        Raises:
-            ServingError: OVERLOADED.
         """
         if not self.items:
-            return
+            return None
         policy = self.policy
         if self.items + count > policy.queue_items or self.cost + cost > policy.queue_cost:
             why = "The queue is full"
@@ -121,10 +118,10 @@ class Queue:
         elif self.speed and MARGIN * (wait + cost / (self.speed * self.lanes)) > remaining:
             why = "The answer would come after the deadline"
         else:
-            return
+            return None
         # Until what waits is done, within reason.
         retry_after = min(60.0, max(1.0, self.cost / (self.speed * self.lanes))) if self.speed else 1.0
-        raise ServingError(Code.OVERLOADED, f"{why}; retry after the time given.", retry_after=retry_after)
+        return ServingError(Code.OVERLOADED, f"{why}; retry after the time given.", retry_after=retry_after)
 
     def push(self, items: Sequence[Item], cost: int, ticket: Ticket, priority: Priority) -> None:
         """Put a call's items, which cost ``cost`` together, in line."""

@@ -100,17 +100,38 @@ class Endpoint:
             protocol = "hop" if VIA in headers else self.protocol
             self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, protocol, outcome)
 
+    def refusal(self, headers: Mapping[str, str], remaining: float | None = None) -> ServingError | None:
+        """Why this call is refused before it is read, if it is: under overload, refusing is most of the work.
+
+        Args:
+            headers: as for a call.
+            remaining: as for a call.
+        """
+        try:
+            deadline = self._deadline(headers, time.monotonic(), remaining)
+        except ServingError:
+            return None  # of what is wrong with the call itself, the call is told
+        error = self._backend.refusal(self.task, self.method, deadline)
+        if error:
+            protocol = "hop" if VIA in headers else self.protocol
+            self._meter.record(REQUEST_SECONDS, 0.0, self.task.name, "", protocol, OUTCOMES[error.code])
+        return error
+
     def _context(
         self, identity: str, headers: Mapping[str, str], started: float, remaining: float | None
     ) -> CallContext:
+        deadline = self._deadline(headers, started, remaining)
+        priority = _priority(given) if (given := headers.get(PRIORITY)) else Priority.NORMAL
+        return CallContext(identity, self.protocol, deadline, priority)
+
+    def _deadline(self, headers: Mapping[str, str], started: float, remaining: float | None) -> float:
         timeout = self._settings.default_timeout if remaining is None else remaining
         if given := headers.get(TIMEOUT):
             timeout = min(timeout, _seconds(given)) if remaining is not None else _seconds(given)
         deadline = started + min(timeout, self._settings.max_timeout)
         if deadline <= started:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline had passed when the request arrived.")
-        priority = _priority(given) if (given := headers.get(PRIORITY)) else Priority.NORMAL
-        return CallContext(identity, self.protocol, deadline, priority)
+        return deadline
 
 
 def _seconds(value: str) -> float:

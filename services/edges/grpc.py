@@ -150,6 +150,8 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
     async def handle(data: bytes, call: Call) -> bytes:
         headers = _first(call.invocation_metadata())
         identity = request_id(headers)
+        if refusal := endpoint.refusal(headers, call.time_remaining()):
+            await _abort(call, refusal, identity)
 
         async def decode() -> Request:
             if len(data) > max_bytes:

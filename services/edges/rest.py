@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_core import from_json
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -54,6 +55,7 @@ class RestApp(FastAPI):
         )
         self.add_exception_handler(HTTPException, _unmatched)
         self.handlers: dict[str, Handler] = {}
+        self.endpoints: dict[str, Endpoint] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
@@ -62,6 +64,12 @@ class RestApp(FastAPI):
             await response(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def refusal(self, path: str, raw_headers: list[tuple[bytes, bytes]]) -> HttpResponse | None:
+        """The answer to a POST that is refused before it is read, if it is: for servers that ask."""
+        if (endpoint := self.endpoints.get(path)) and (error := endpoint.refusal(headers := Headers(raw=raw_headers))):
+            return error_response(error, request_id(headers))
+        return None
 
 
 def build_rest_app(
@@ -73,6 +81,7 @@ def build_rest_app(
         for method in task.methods:
             if method.kind is Kind.UNARY:
                 endpoint = Endpoint(task, method, "rest", backend, meter, settings)
+                app.endpoints[method.route] = endpoint
                 app.handlers[method.route] = handler = _unary(endpoint, settings.max_request_bytes)
                 app.router.add_route(method.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)

@@ -10,10 +10,12 @@ import math
 import socket
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from http import HTTPStatus
+from typing import Any, ClassVar, Protocol
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.core.context import new_request_id
@@ -24,7 +26,8 @@ from services.edges.rest import error_response
 LAST_WORDS = 2
 """Seconds after the drain limit in which refused calls are still answered."""
 
-_REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+_SHORT = 65_536
+"""Bytes of a body that may still come once its request was refused; longer ones go the ordinary way."""
 
 _SWEEP_TICKS = 10
 """Ticks of uvicorn, a tenth of a second each, between two looks for connections that are late."""
@@ -39,16 +42,28 @@ class Limits:
     head_seconds: float
 
 
+class Application(Protocol):
+    """An ASGI application that can tell before a request is read that it will be refused."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+
+    def refusal(self, path: str, raw_headers: list[tuple[bytes, bytes]]) -> Response | None:
+        """The answer to a POST that is refused, if it is."""
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection, within limits."""
 
     limits: ClassVar[Limits]
+    application: ClassVar[Application]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take it, or refuse it."""
         super().connection_made(transport)
         self._since: float | None = self.loop.time()  # the head under way began; none while a request is answered
         self._head = 0
+        self._refused = False  # the request under way
         if sock := transport.get_extra_info("socket"):
             # A client that vanished without a word is found out by the kernel.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -69,6 +84,7 @@ class Connection(HttpToolsProtocol):
         """A request's first byte."""
         super().on_message_begin()
         self._since = self.loop.time()
+        self._refused = False
 
     def on_headers_complete(self) -> None:
         """The head is whole: let it in if it is not too long."""
@@ -77,8 +93,24 @@ class Connection(HttpToolsProtocol):
         if length > self.limits.head_bytes:
             self._refuse_head()
             return
-        self._since, self._head = None, 0
+        self._head = 0
+        if response := self._refusal():
+            # The body, if any is to come, is read and dropped; the next head is awaited from now on.
+            self._refused, self._since = True, self.loop.time()
+            self._answer(response, close=not self.parser.should_keep_alive())
+            return
+        self._since = None
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of a body."""
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request's last byte."""
+        if not self._refused:
+            super().on_message_complete()
 
     def close_if_late(self, now: float) -> None:
         """Hang up on a client whose head is not whole in time."""
@@ -94,12 +126,29 @@ class Connection(HttpToolsProtocol):
         message = f"The request's headers are over {self.limits.head_bytes} bytes; send fewer or shorter ones."
         self._refuse(431, ServingError(Code.TOO_LARGE, message))
 
+    def _refusal(self) -> Response | None:
+        """The answer to a request whose body need not be read, unless answers before it are still to be sent."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self.parser.get_method() != b"POST":
+            return None
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        if not length.isdigit() or int(length) > _SHORT:
+            return None
+        return self.application.refusal(self.url.partition(b"?")[0].decode("latin-1"), self.headers)
+
     def _refuse(self, status: int, error: ServingError) -> None:
         response = error_response(error, new_request_id())
-        head = [f"HTTP/1.1 {status} {_REASONS[status]}".encode(), b"connection: close"]
+        response.status_code = status
+        self._answer(response, close=True)
+
+    def _answer(self, response: Response, *, close: bool) -> None:
+        head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()]
         head += [name + b": " + value for name, value in response.raw_headers]
+        if close:
+            head.append(b"connection: close")
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
-        self.transport.close()
+        if close:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -128,12 +177,12 @@ class Server(uvicorn.Server):
         return nullcontext()
 
 
-def make_server(app: ASGIApp, settings: Settings, **listen: Any) -> Server:
+def make_server(app: Application, settings: Settings, **listen: Any) -> Server:
     """A server of ``app``; ``listen`` is uvicorn's host and port, where no socket is handed to it."""
     limits = Limits(settings.max_connections, settings.max_header_bytes, settings.header_seconds)
     config = uvicorn.Config(
         app,
-        http=type("LimitedConnection", (Connection,), {"limits": limits}),
+        http=type("LimitedConnection", (Connection,), {"limits": limits, "application": app}),
         access_log=False,
         log_level="warning",
         proxy_headers=False,

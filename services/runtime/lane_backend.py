@@ -47,6 +47,9 @@ class LaneBackend:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
         return method.response.model_validate_json(answer)
 
+    def refusal(self, task: Task, method: Method, deadline: float) -> None:  # noqa: ARG002
+        """Never: what waits is at the replicas, and they say so themselves."""
+
     async def ready(self) -> Mapping[str, bool]:
         """Whether each task answers within two seconds."""
         found = await asyncio.gather(*map(self._ready, self._tasks))

@@ -75,7 +75,7 @@ async def _run(settings: Settings, on_ready: Callable[[], None]) -> None:
     tasks, catalog = read_world(settings)
     meter = PrometheusMeter()
     service = make_service(catalog, load_models(tasks, catalog, settings, meter), settings, meter)
-    tune_serving_process()
+    tune_serving_process(service.lanes)
     async with serving(tasks, catalog, service, meter, settings):
         on_ready()
         await stop.wait()

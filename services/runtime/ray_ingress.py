@@ -14,16 +14,17 @@ import socket
 from typing import Any
 
 import uvicorn
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.core.settings import Settings
-from services.runtime.http_server import make_server
+from services.runtime.http_server import Application, make_server
 
 
 class Ingress:
     """Our application below ``prefix``, Serve's pages beside it."""
 
-    def __init__(self, app: ASGIApp, prefix: str, pages: ASGIApp) -> None:
+    def __init__(self, app: Application, prefix: str, pages: ASGIApp) -> None:
         self._app = app
         self._prefix = prefix
         self._below = f"{prefix}/"
@@ -38,8 +39,14 @@ class Ingress:
         else:
             await self._pages(scope, receive, send)
 
+    def refusal(self, path: str, raw_headers: list[tuple[bytes, bytes]]) -> Response | None:
+        """Our application's, for what is below the prefix."""
+        if not path.startswith(self._below):
+            return None
+        return self._app.refusal(path.removeprefix(self._prefix), raw_headers)
 
-def serve_directly(app: ASGIApp, prefix: str, settings: Settings) -> None:
+
+def serve_directly(app: Application, prefix: str, settings: Settings) -> None:
     """In a replica's ``__init__``: let ``app`` answer what comes to the replica's HTTP port below ``prefix``."""
     from ray.serve._private import replica
 

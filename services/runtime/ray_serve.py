@@ -47,7 +47,7 @@ class TaskReplica:
         await asyncio.to_thread(ensure_artefacts, settings, catalog.specs)
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
-        tune_serving_process()
+        tune_serving_process(self._service.lanes)
         self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
         serve_directly(self._app, f"/{task}", settings)
         port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)

@@ -7,7 +7,7 @@ at 64 in flight (sentiment-en, int8); together they are worth a tenth of the thr
 import gc
 import os
 import sys
-import threading
+from collections.abc import Collection
 from contextlib import suppress
 
 _SWITCH_SECONDS = 0.0005
@@ -20,21 +20,28 @@ _COLLECT_AFTER = (20_000, 50, 100)
 the event loop's time."""
 
 
-def tune_serving_process() -> None:
-    """Call on the event loop's thread, once models are loaded and lanes have started, and before servers start."""
+def tune_serving_process(lanes: Collection[int]) -> None:
+    """Call once models are loaded and lanes have started; what starts later is no lane.
+
+    Args:
+        lanes: thread ids (`threading.get_native_id`) of those that run engines.
+    """
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # what is loaded stays: collections need not look at it
     gc.set_threshold(*_COLLECT_AFTER)
-    _yield_to_lanes()
-
-
-def _yield_to_lanes() -> None:
-    """Let the event loop, and threads it starts from now on, not interrupt a lane that is in an engine run.
-
-    A wake-up per request throws the lane off its core and the engine's data out of the caches. As a batch thread the
-    loop waits for a core to come free and finds several requests to handle in one go; on idle cores nothing changes.
-    """
     if sys.platform == "linux":
-        with suppress(OSError):  # a sandbox may forbid it
-            os.sched_setscheduler(threading.get_native_id(), os.SCHED_BATCH, os.sched_param(0))
+        with suppress(OSError):  # a sandbox may forbid it, and threads come and go
+            _yield_to(lanes)
+
+
+def _yield_to(lanes: Collection[int]) -> None:
+    """Let no other thread of this process interrupt a lane in an engine run.
+
+    A wake-up per request throws the lane off its core and the engine's data out of the caches. As batch threads the
+    event loop and gRPC's own wait for a core to come free, and find several requests to handle in one go: a third less
+    time for each. On idle cores nothing changes.
+    """
+    for thread in map(int, os.listdir("/proc/self/task")):
+        if thread not in lanes:
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))

@@ -37,11 +37,7 @@ def make_queue(waiting: Sequence[Sequence[int]], speed: float, lanes: int = 1, *
 
 
 def refusal(queue: Queue, costs: Sequence[int], remaining: float) -> ServingError | None:
-    try:
-        queue.admit(len(costs), sum(costs), queue.wait(len(costs)), remaining)
-    except ServingError as error:
-        return error
-    return None
+    return queue.refusal(len(costs), sum(costs), queue.wait(len(costs)), remaining)
 
 
 @quick
@@ -135,23 +131,16 @@ async def test_a_call_is_refused_before_and_at_its_submission_when_it_cannot_mee
         far = time.monotonic() + 20
         waiting = [asyncio.create_task(batcher.submit("k", [Item(0.01, 1)], far)) for _ in range(20)]
         await asyncio.sleep(0)
-        batcher.require_room("k", far)
-        for look in (_look, _submit):
-            with pytest.raises(ServingError) as caught:
-                await look(batcher, time.monotonic() + 0.1)
-            assert caught.value.code is Code.OVERLOADED
+        assert batcher.refusal("k", far) is None
+        found = batcher.refusal("k", time.monotonic() + 0.1)
+        with pytest.raises(ServingError) as caught:
+            await batcher.submit("k", [Item(0.0, 1)], time.monotonic() + 0.1)
+        assert found is not None
+        assert found.code is caught.value.code is Code.OVERLOADED
         await asyncio.gather(*waiting)
-        batcher.require_room("k", time.monotonic() + 0.001)  # nobody waits
+        assert batcher.refusal("k", time.monotonic() + 0.001) is None  # nobody waits
     finally:
         await asyncio.to_thread(batcher.close)
-
-
-async def _look(batcher: Batcher, deadline: float) -> None:
-    batcher.require_room("k", deadline)
-
-
-async def _submit(batcher: Batcher, deadline: float) -> None:
-    await batcher.submit("k", [Item(0.0, 1)], deadline)
 
 
 async def test_work_of_another_key_counts_no_further_than_its_turns() -> None:
@@ -165,11 +154,10 @@ async def test_work_of_another_key_counts_no_further_than_its_turns() -> None:
         long = asyncio.create_task(batcher.submit("other", [Item(0.01, 1)] * 100, far))
         few = [asyncio.create_task(batcher.submit("k", [Item(0.01, 1)], far)) for _ in range(4)]
         await asyncio.sleep(0)
-        batcher.require_room("k", far)  # some 0.04 s of its own, and as much for the other's turns: not 1 s
+        assert batcher.refusal("k", far) is None  # some 0.04 s of its own, and as much for the other's turns: not 1 s
         more = [asyncio.create_task(batcher.submit("k", [Item(0.01, 1)], far)) for _ in range(8)]
         await asyncio.sleep(0)
-        with pytest.raises(ServingError):  # 0.12 s, which would fit, and as much again
-            batcher.require_room("k", far)
+        assert batcher.refusal("k", far)  # 0.12 s, which would fit, and as much again
         answers = await asyncio.gather(*few, *more, return_exceptions=True)
         assert sum(isinstance(answer, ServingError) for answer in answers) < len(more)
         await long
