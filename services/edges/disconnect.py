@@ -1,55 +1,43 @@
 """Stops a handler whose HTTP client has gone.
 
-ASGI tells of a disconnect only to whoever asks, and asking costs a task per request. Most requests end long before
-anyone hangs up, so asking starts only once a request has run for a while.
+ASGI tells of a disconnect only to whoever asks, and asking costs a task per request. Our server (`runtime.http_server`)
+tells by itself, through an extension of the scope; under another server a handler runs to its end.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
 from services.core.errors import Code, ServingError
 
-GRACE = 0.05
-"""Seconds a request runs before its client is watched."""
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+GONE = "chorale.gone"
+TELL = "tell"
+"""The extension holds one function, which takes what to call when the client goes, or None to be told no more."""
 
 
 class CancelledOnDisconnect:
-    """Within, once started, the current task is cancelled when the client goes; that leaves here as CANCELLED."""
+    """Within, the current task is cancelled when the client goes; that leaves here as CANCELLED."""
 
-    __slots__ = ("_gone", "_handler", "_receive", "_timer", "_watcher")
+    __slots__ = ("_gone", "_handler", "_tell")
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
+        self._tell: Callable[[Callable[[], None] | None], None] | None = scope.get("extensions", {}).get(GONE, {}).get(TELL)
         self._handler = asyncio.current_task()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watcher: asyncio.Task[None] | None = None
         self._gone = False
 
-    def start(self) -> None:
-        """The request's body has been read: from here ``receive`` only ever tells of the disconnect."""
-        self._timer = asyncio.get_running_loop().call_later(GRACE, self._start)
-
     def __enter__(self) -> Self:
+        if self._tell:
+            self._tell(self._cancel)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._timer:
-            self._timer.cancel()
-        if self._watcher:
-            self._watcher.cancel()
+        if self._tell:
+            self._tell(None)
         if self._gone and self._handler and kind is asyncio.CancelledError and self._handler.uncancel() == 0:
             raise ServingError(Code.CANCELLED, "The client closed the connection.") from None
 
-    def _start(self) -> None:
-        self._watcher = asyncio.ensure_future(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def _cancel(self) -> None:
         self._gone = True
         if self._handler:
             self._handler.cancel()

@@ -4,15 +4,13 @@ Decodes, calls, encodes. The answer is serialised straight from the record: no s
 """
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_core import from_json
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
@@ -67,8 +65,10 @@ class RestApp(FastAPI):
 
     def refusal(self, path: str, raw_headers: list[tuple[bytes, bytes]]) -> HttpResponse | None:
         """The answer to a POST that is refused before it is read, if it is: for servers that ask."""
-        if (endpoint := self.endpoints.get(path)) and (error := endpoint.refusal(headers := Headers(raw=raw_headers))):
-            return error_response(error, request_id(headers))
+        if endpoint := self.endpoints.get(path):
+            headers = _headers(raw_headers)
+            if error := endpoint.refusal(headers):
+                return error_response(error, request_id(headers))
         return None
 
 
@@ -88,6 +88,14 @@ def build_rest_app(
     return app
 
 
+def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By lower-case name; of a repeated one the first."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers
+
+
 def _path(scope: Scope) -> str:
     """The path below the prefix the application is mounted at."""
     path: str = scope["path"]
@@ -98,17 +106,16 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
     record = endpoint.method.request
 
     async def handle(request: HttpRequest) -> HttpResponse:
-        headers = request.headers
+        headers = _headers(request.scope["headers"])
         identity = request_id(headers)
 
         async def decode() -> Request:
             _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
-            body = await _read(request, max_bytes * (_ESCAPES if VIA in headers else 1))
-            watch.start()
-            return _decode(body, record)
+            limit = max_bytes * (_ESCAPES if VIA in headers else 1)
+            return _decode(await _read(request.receive, headers.get("content-length", ""), limit), record)
 
         try:
-            with CancelledOnDisconnect(request.receive) as watch:
+            with CancelledOnDisconnect(request.scope):
                 response = await endpoint(identity, headers, decode)
         except ServingError as error:
             return error_response(error, identity)
@@ -126,24 +133,21 @@ def _require_json(content_type: str, encoding: str) -> None:
         )
 
 
-async def _read(request: HttpRequest, limit: int) -> bytes:
+async def _read(receive: Receive, length: str, limit: int) -> bytearray:
     """The body, read no further than ``limit`` bytes."""
-    length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > limit:
         raise too_large(limit)
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            chunks.append(chunk)
-    except ClientDisconnect:
-        raise ServingError(Code.CANCELLED, "The client closed the connection before its request was whole.") from None
-    return b"".join(chunks)
+    body = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise too_large(limit)
+        if not message.get("more_body"):
+            return body
+    raise ServingError(Code.CANCELLED, "The client closed the connection before its request was whole.")
 
 
-def _decode(body: bytes, record: type[Request]) -> Request:
+def _decode(body: bytearray, record: type[Request]) -> Request:
     if len(body) > _LARGE:
         _refuse_unknown_fields(body, record)
     try:
@@ -152,7 +156,7 @@ def _decode(body: bytes, record: type[Request]) -> Request:
         raise invalid(error) from error
 
 
-def _refuse_unknown_fields(body: bytes, record: type[Request]) -> None:
+def _refuse_unknown_fields(body: bytearray, record: type[Request]) -> None:
     """Pydantic collects one error per unknown field: seconds, for a large body made of them. This finds the first."""
     try:
         fields = from_json(body)
@@ -185,7 +189,7 @@ async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
     status, headers = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
     code = Code.NOT_FOUND if status == 404 else Code.INVALID_ARGUMENT
     message = f"No route {request.method} {request.url.path[:100]}; GET /v1/tasks lists what there is."
-    response = error_response(ServingError(code, message), request_id(request.headers))
+    response = error_response(ServingError(code, message), request_id(_headers(request.scope["headers"])))
     response.status_code = status
     response.headers.update(headers)
     return response

@@ -8,6 +8,7 @@ refused gets the native error body. Bodies and answers are the edge's business, 
 import asyncio
 import math
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,7 +22,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.core.context import new_request_id
 from services.core.errors import Code, ServingError
 from services.core.settings import Settings
+from services.edges.disconnect import GONE, TELL
 from services.edges.rest import error_response
+from services.runtime.corked import CorkedTransport
 
 LAST_WORDS = 2
 """Seconds after the drain limit in which refused calls are still answered."""
@@ -61,9 +64,11 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take it, or refuse it."""
         super().connection_made(transport)
+        self.transport = CorkedTransport(transport, self.loop)
         self._since: float | None = self.loop.time()  # the head under way began; none while a request is answered
         self._head = 0
         self._refused = False  # the request under way
+        self._gone: Callable[[], None] | None = None
         if sock := transport.get_extra_info("socket"):
             # A client that vanished without a word is found out by the kernel.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -100,6 +105,7 @@ class Connection(HttpToolsProtocol):
             self._answer(response, close=not self.parser.should_keep_alive())
             return
         self._since = None
+        self.scope["extensions"] = {GONE: {TELL: self._tell}}
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -111,6 +117,12 @@ class Connection(HttpToolsProtocol):
         """A request's last byte."""
         if not self._refused:
             super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: tell the handler that is at work for it."""
+        super().connection_lost(exc)
+        if self._gone:
+            self._gone()
 
     def close_if_late(self, now: float) -> None:
         """Hang up on a client whose head is not whole in time."""
@@ -125,6 +137,9 @@ class Connection(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         message = f"The request's headers are over {self.limits.head_bytes} bytes; send fewer or shorter ones."
         self._refuse(431, ServingError(Code.TOO_LARGE, message))
+
+    def _tell(self, gone: Callable[[], None] | None) -> None:
+        self._gone = gone
 
     def _refusal(self) -> Response | None:
         """The answer to a request whose body need not be read, unless answers before it are still to be sent."""
