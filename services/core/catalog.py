@@ -62,7 +62,7 @@ class BatchPolicy(_Entry):
     """Most items waiting; past it requests are refused as OVERLOADED."""
     queue_cost: int = Field(default=1_000_000, ge=1)
     """Most cost (tokens, seconds of audio, characters) waiting."""
-    queue_seconds: float = Field(default=2.0, gt=0)
+    queue_seconds: float = Field(default=1.0, gt=0)
     """Longest wait, by the speed seen so far, that a request is let in to; past it requests are refused as OVERLOADED.
     So are those whose own deadline would come first. A request that finds nobody waiting is always let in."""
 

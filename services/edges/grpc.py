@@ -151,7 +151,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
         headers = _first(call.invocation_metadata())
         identity = request_id(headers)
         if refusal := endpoint.refusal(headers, call.time_remaining()):
-            await _abort(call, refusal, identity)
+            return _refused(call, refusal, identity)
 
         async def decode() -> Request:
             if len(data) > max_bytes:
@@ -161,7 +161,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
         try:
             response = await endpoint(identity, headers, decode, call.time_remaining())
         except ServingError as error:
-            await _abort(call, error, identity)
+            return _refused(call, error, identity)
         call.set_trailing_metadata(((REQUEST_ID, identity),))
         return protobuf.encode(response, response_class)
 
@@ -189,13 +189,17 @@ def _first(metadata: Any) -> dict[str, str]:
     return {key: value for key, value in reversed(tuple(metadata or ())) if isinstance(value, str)}
 
 
-async def _abort(call: Call, error: ServingError, identity: str) -> None:
+def _refused(call: Call, error: ServingError, identity: str) -> bytes:
+    """Set the call's status; what is returned then is not sent."""
     trailers = [("x-chorale-code", str(error.code)), (REQUEST_ID, identity)]
     if error.param is not None:
         trailers.append(("x-chorale-param", error.param))
     if (seconds := retry_after(error)) is not None:
         trailers.append(("retry-after", seconds))
-    await call.abort(WIRE[error.code].grpc, error.message, tuple(trailers))
+    call.set_code(WIRE[error.code].grpc)
+    call.set_details(error.message)
+    call.set_trailing_metadata(tuple(trailers))
+    return b""
 
 
 def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
