@@ -85,9 +85,7 @@ def measure(task: Task, spec: ModelSpec, store: ArtefactStore, cpus: int, progre
     progress(f"timing {best.lanes} x {best.threads} by items and length")
     sizes = ITEMS if invariant else (1,)
     shapes = [
-        (items, cost)
-        for items, cost in product(sizes, COSTS)
-        if cost <= spec.max_tokens and items * cost <= MOST_COST
+        (items, cost) for items, cost in product(sizes, COSTS) if cost <= spec.max_tokens and items * cost <= MOST_COST
     ]
     points = _timed(task, spec, store, best, shapes)
     return BatchCurve(**about, batch_invariant=invariant, points=(*trials, *points), policy=policy(best, points))

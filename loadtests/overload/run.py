@@ -83,11 +83,16 @@ def _measure(console: Console) -> tuple[Row, ...]:
 
 def _protocol(bench: _Bench, protocol: str, port: int, samples: str) -> Iterator[Row]:
     others, peak = bench.measure(Job(protocol, port, samples, IN_FLIGHT, 0.0, RAMP_SECONDS, SECONDS))
-    yield Row(protocol, f"{IN_FLIGHT} in flight", peak, 1.0, others)
+    yield Row(protocol, f"{IN_FLIGHT} in flight", peak, 1.0, 1.0, others)
     for times in TIMES:
         job = Job(protocol, port, samples, 0, times * peak.goodput, RAMP_SECONDS, SECONDS)
         others, seen = bench.measure(job)
-        yield Row(protocol, f"{times} x peak", seen, seen.goodput / peak.goodput, others)
+        yield Row(protocol, f"{times} x peak", seen, seen.goodput / peak.goodput, _per_core(seen, peak), others)
+
+
+def _per_core(seen: Seen, peak: Seen) -> float:
+    cores = psutil.cpu_count() or 1
+    return seen.goodput / (cores - seen.client_cores) / (peak.goodput / (cores - peak.client_cores))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 No delay is ever added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather.
 What a lane takes (a window) is sorted by cost and run in small groups, since padding a short text to a long one's
-length is work for nothing (see `grouping`). Callers wait on the event loop; engines run on the lanes and never block it.
+length is work for nothing (`grouping`). Callers wait on the event loop; engines run on the lanes and never block it.
 
 Knows items, costs, deadlines and priorities. Does not know texts, models, requests or protocols.
 """

@@ -22,9 +22,7 @@ def cut(window: Iterable[T], cost: Callable[[T], int], policy: BatchPolicy) -> I
         own = cost(one)
         padded = (len(group) + 1) * own  # sorted: this one is the longest so far
         if group and (
-            len(group) == policy.group_items
-            or padded > policy.group_cost
-            or padded - (real + own) > policy.run_cost
+            len(group) == policy.group_items or padded > policy.group_cost or padded - (real + own) > policy.run_cost
         ):
             yield group
             group, real = [], 0

@@ -12,8 +12,10 @@ from typing import Any, Self
 from services.core.errors import Code, ServingError
 
 GONE = "chorale.gone"
+"""The extension."""
+
 TELL = "tell"
-"""The extension holds one function, which takes what to call when the client goes, or None to be told no more."""
+"""All it holds: a function that takes what to call when the client goes, or None to be told no more."""
 
 
 class CancelledOnDisconnect:
@@ -22,18 +24,18 @@ class CancelledOnDisconnect:
     __slots__ = ("_gone", "_handler", "_tell")
 
     def __init__(self, scope: MutableMapping[str, Any]) -> None:
-        self._tell: Callable[[Callable[[], None] | None], None] | None = scope.get("extensions", {}).get(GONE, {}).get(TELL)
+        self._tell: Callable[[Callable[[], None] | None], None] = (
+            scope.get("extensions", {}).get(GONE, {}).get(TELL, _no)
+        )
         self._handler = asyncio.current_task()
         self._gone = False
 
     def __enter__(self) -> Self:
-        if self._tell:
-            self._tell(self._cancel)
+        self._tell(self._cancel)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._tell:
-            self._tell(None)
+        self._tell(None)
         if self._gone and self._handler and kind is asyncio.CancelledError and self._handler.uncancel() == 0:
             raise ServingError(Code.CANCELLED, "The client closed the connection.") from None
 
@@ -41,3 +43,7 @@ class CancelledOnDisconnect:
         self._gone = True
         if self._handler:
             self._handler.cancel()
+
+
+def _no(_: Callable[[], None] | None) -> None:
+    """Nobody tells."""

@@ -36,6 +36,9 @@ _SWEEP_TICKS = 10
 """Ticks of uvicorn, a tenth of a second each, between two looks for connections that are late."""
 
 
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a client may take."""
@@ -157,8 +160,9 @@ class Connection(HttpToolsProtocol):
         self._answer(response, close=True)
 
     def _answer(self, response: Response, *, close: bool) -> None:
-        head = [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}".encode()]
-        head += [name + b": " + value for name, value in response.raw_headers]
+        head = [_STATUS_LINES[response.status_code]]
+        headers = self.server_state.default_headers + response.raw_headers
+        head += [name + b": " + value for name, value in headers]
         if close:
             head.append(b"connection: close")
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))

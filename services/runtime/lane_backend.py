@@ -47,7 +47,7 @@ class LaneBackend:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
         return method.response.model_validate_json(answer)
 
-    def refusal(self, task: Task, method: Method, deadline: float) -> None:  # noqa: ARG002
+    def refusal(self, task: Task, method: Method, deadline: float) -> None:
         """Never: what waits is at the replicas, and they say so themselves."""
 
     async def ready(self) -> Mapping[str, bool]:

@@ -24,6 +24,7 @@ from services.core.task import Task, discover
 from services.core.telemetry import MODEL_LOAD_SECONDS, BatchTelemetry, Meter
 from services.engines import ENGINES, TEST_ENGINES, engine_class
 
+
 class BuildError(OperatorError):
     """Artefacts could not be built; the build's own message went to the terminal."""
 

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep Python's interpreter lock while another waits for it. Lanes need it for moments between
@@ -42,6 +43,6 @@ def _yield_to(lanes: Collection[int]) -> None:
     event loop and gRPC's own wait for a core to come free, and find several requests to handle in one go: a third less
     time for each. On idle cores nothing changes.
     """
-    for thread in map(int, os.listdir("/proc/self/task")):
+    for thread in [int(task.name) for task in Path("/proc/self/task").iterdir()]:
         if thread not in lanes:
             os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))

@@ -35,23 +35,34 @@ def test_the_fastest_split_wins() -> None:
     assert fastest([point(4, None, 10, 2, 1), point(4, None, 12, 1, 2)]) == Split(1, 2)
 
 
-def test_the_smallest_group_near_the_best_is_taken() -> None:
-    mixed = [
-        point(1, None, 850),
-        point(2, None, 1080),
-        point(4, None, 1190),
-        point(8, None, 1200),
-        point(16, None, 700),
+def linear(run_ms: float, cost_ms: float, lanes: int) -> list[Point]:
+    """A curve whose runs take ``run_ms`` and ``cost_ms`` per cost, up to 256; past it twice as much."""
+    return [
+        point(items, cost, lanes * items / (run_ms + cost_ms * items * cost * (2 if items * cost > 256 else 1)) * 1e3)
+        for items in (1, 2, 4, 8, 16)
+        for cost in (16, 64, 256)
     ]
+
+
+def test_what_a_run_costs_beside_its_items_is_read_off_the_curve() -> None:
+    chosen = policy(Split(2, 1), linear(run_ms=0.5, cost_ms=0.05, lanes=2))
+    assert (chosen.lanes, chosen.threads) == (2, 1)
+    assert chosen.run_cost == 10
+    assert (chosen.group_items, chosen.group_cost) == (16, 256)
+    assert chosen.window_cost == 385  # 20 ms at 19 a millisecond
+    assert chosen.window_items == 64
+
+
+def test_the_smallest_group_near_the_best_is_taken() -> None:
     curve = [point(1, 64, 400), point(2, 64, 500), point(4, 64, 505), point(1, 512, 30), point(2, 512, 20)]
-    chosen = policy(Split(2, 1), [*mixed, *curve])
-    assert (chosen.lanes, chosen.threads, chosen.group_items, chosen.window_items) == (2, 1, 4, 32)
+    chosen = policy(Split(2, 1), curve)
+    assert chosen.group_items == 2
     assert chosen.group_cost == 128  # two of 64; at 512 company only slows
 
 
 def test_what_is_best_alone_is_served_alone() -> None:
-    chosen = policy(Split(2, 1), [point(1, None, 10), point(1, 64, 10)])
-    assert (chosen.group_items, chosen.window_items, chosen.group_cost) == (1, 1, 1)
+    chosen = policy(Split(2, 1), [point(1, 64, 10)])
+    assert (chosen.group_items, chosen.window_items, chosen.group_cost, chosen.run_cost) == (1, 1, 1, 0)
 
 
 def test_a_catalog_entry_wins_over_the_curve_and_the_curve_over_defaults() -> None:
