@@ -16,7 +16,7 @@ from loadtests.bench.http2_outbox import Outbox
 from loadtests.bench.samples import Sample, Wire, wrong_message
 from loadtests.overload.calls import DEADLINE, Ended, Outcome, judged
 
-CONNECTIONS = 8
+CONNECTIONS = 16
 """A server bounds the calls under way on one connection; the client is many, and must not wait for itself."""
 
 _GREETING = (

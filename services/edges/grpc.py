@@ -30,11 +30,12 @@ Unary = Callable[[bytes, Call], Awaitable[bytes]]
 
 _REFLECTION = "ServerReflection"
 
-_MAX_STREAMS = 1024
-"""Calls under way on one connection; a client's further ones wait at the client."""
+_MAX_STREAMS = 4096
+"""Calls under way on one connection. Of more at once, gRPC itself refuses some as UNAVAILABLE."""
 
-_MAX_PENDING = 1_000_000
-"""Calls the event loop has not come to yet: bounded by streams and connections already."""
+_MAX_PENDING = (2000, 4000)
+"""Calls that wait for the event loop to come to them: past the first number gRPC cancels some, past the second all.
+Without an end to it, under overload the loop would only ever come to calls whose callers have given up."""
 
 _LAST_CALLS = 0.3
 """Seconds without a call under way after which a stopping server ends."""
@@ -112,10 +113,8 @@ def build_grpc_server(
         ("grpc.max_metadata_size", settings.max_header_bytes),
         ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
-        # Past 1000 calls not yet looked at, gRPC would cancel some at random; our own refusal says why, and when to
-        # come again.
-        ("grpc.server.max_pending_requests", _MAX_PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING),
+        ("grpc.server.max_pending_requests", _MAX_PENDING[0]),
+        ("grpc.server.max_pending_requests_hard_limit", _MAX_PENDING[1]),
         ("grpc.server_handshake_timeout_ms", int(settings.header_seconds * 1000)),
         # A client that vanished without a word is found out within 80 s; those that ping us may do so each 10 s.
         ("grpc.keepalive_time_ms", 60_000),
