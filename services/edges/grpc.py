@@ -8,7 +8,7 @@ import asyncio
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
@@ -157,7 +157,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
         headers = _first(call.invocation_metadata())
         identity = request_id(headers)
         if refusal := endpoint.refusal(headers, call.time_remaining()):
-            return _refused(call, refusal, identity)
+            return await _refuse(call, refusal, identity)
 
         async def decode() -> Request:
             if len(data) > max_bytes:
@@ -167,7 +167,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
         try:
             response = await endpoint(identity, headers, decode, call.time_remaining())
         except ServingError as error:
-            return _refused(call, error, identity)
+            return await _refuse(call, error, identity)
         call.set_trailing_metadata(((REQUEST_ID, identity),))
         return protobuf.encode(response, response_class)
 
@@ -195,17 +195,14 @@ def _first(metadata: Any) -> dict[str, str]:
     return {key: value for key, value in reversed(tuple(metadata or ())) if isinstance(value, str)}
 
 
-def _refused(call: Call, error: ServingError, identity: str) -> bytes:
-    """Set the call's status; what is returned then is not sent."""
+async def _refuse(call: Call, error: ServingError, identity: str) -> NoReturn:
+    """End the call by its trailers alone: a message before them, even an empty one, would end a client's retries."""
     trailers = [("x-chorale-code", str(error.code)), (REQUEST_ID, identity)]
     if error.param is not None:
         trailers.append(("x-chorale-param", error.param))
     if (seconds := retry_after(error)) is not None:
         trailers.append(("retry-after", seconds))
-    call.set_code(WIRE[error.code].grpc)
-    call.set_details(error.message)
-    call.set_trailing_metadata(tuple(trailers))
-    return b""
+    await call.abort(WIRE[error.code].grpc, error.message, tuple(trailers))
 
 
 def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:

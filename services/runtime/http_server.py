@@ -35,7 +35,6 @@ _SHORT = 65_536
 _SWEEP_TICKS = 10
 """Ticks of uvicorn, a tenth of a second each, between two looks for connections that are late."""
 
-
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}".encode() for status in HTTPStatus}
 
 
@@ -155,6 +154,7 @@ class Connection(HttpToolsProtocol):
         return self.application.refusal(self.url.partition(b"?")[0].decode("latin-1"), self.headers)
 
     def _refuse(self, status: int, error: ServingError) -> None:
+        self._refused = True  # what is left of its body in the parser is nobody's
         response = error_response(error, new_request_id())
         response.status_code = status
         self._answer(response, close=True)

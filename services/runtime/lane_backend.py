@@ -9,7 +9,7 @@ A call that found no replica, or lost its own, is sent again within its deadline
 import asyncio
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aiohttp
 
@@ -22,8 +22,11 @@ from services.edges.endpoint import PRIORITY, REQUEST_ID, TIMEOUT, VIA
 
 _CONNECTIONS = 2048
 
-_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+_PAUSES = (0.05, 0.1, 0.2, 0.4, *[0.8] * 8)
 """Seconds before each further try, give or take a half: long enough together for HAProxy or a replica to be back."""
+
+_PROBE_SECONDS = 2.0
+"""Between two looks at the tasks while all are ready, and the time each has to answer."""
 
 
 class LaneBackend:
@@ -35,6 +38,7 @@ class LaneBackend:
         self._tasks = tuple(task.name for task in tasks)
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=60)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
+        self._found: Mapping[str, bool] = dict.fromkeys(self._tasks, False)
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of a replica. No replica to answer is UNAVAILABLE: worth a retry."""
@@ -51,9 +55,16 @@ class LaneBackend:
         """Never: what waits is at the replicas, and they say so themselves."""
 
     async def ready(self) -> Mapping[str, bool]:
-        """Whether each task answers within two seconds."""
-        found = await asyncio.gather(*map(self._ready, self._tasks))
-        return dict(zip(self._tasks, found, strict=True))
+        """Whether each task answered when `watch` last asked."""
+        return self._found
+
+    async def watch(self, tell: Callable[[bool], Awaitable[None]]) -> None:
+        """Ask the tasks for ever, and tell whether all are ready before `ready` does."""
+        while True:
+            answers = await asyncio.gather(*map(self._ready, self._tasks))
+            await tell(all(answers))
+            self._found = dict(zip(self._tasks, answers, strict=True))
+            await asyncio.sleep(_PROBE_SECONDS if all(answers) else 0.1)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -84,7 +95,7 @@ class LaneBackend:
 
     async def _ready(self, task: str) -> bool:
         try:
-            async with asyncio.timeout(2), self._session.get(f"{self._base}/{task}/readyz") as response:
+            async with asyncio.timeout(_PROBE_SECONDS), self._session.get(f"{self._base}/{task}/readyz") as response:
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError):
             return False

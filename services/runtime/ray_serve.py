@@ -85,7 +85,9 @@ class Gateway:
         self._grpc = build_grpc_server(tasks, self._backend, meter, settings, port)
         self._drain_seconds = settings.drain_seconds
         await self._grpc.server.start()
-        self._watcher = asyncio.create_task(self._watch_health())
+        self._watcher = asyncio.create_task(
+            self._backend.watch(lambda serving: self._grpc.set_serving(serving=serving))
+        )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """What Serve runs as this replica's ingress."""
@@ -95,13 +97,6 @@ class Gateway:
         self._watcher.cancel()
         await self._grpc.stop(self._drain_seconds)
         await self._backend.close()
-
-    async def _watch_health(self) -> None:
-        """Keep grpc.health.v1 true."""
-        while True:
-            serving = all((await self._backend.ready()).values())
-            await self._grpc.set_serving(serving=serving)
-            await asyncio.sleep(2 if serving else 0.1)
 
 
 def task_application(task: str, settings: Settings, *, local: bool) -> serve.Application:

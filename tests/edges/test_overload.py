@@ -115,9 +115,31 @@ async def test_both_protocols_refuse_alike_and_are_counted(full: Full) -> None:
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert caught.value.details() == rest.json()["error"]["message"]
     assert dict(caught.value.trailing_metadata() or ())["retry-after"] == rest.headers["retry-after"]
+    assert await refusals(full) == ["1.0", "1.0"]
+
+
+async def test_grpc_sends_a_refused_call_again_if_told_to(full: Full) -> None:
+    name = {"service": "chorale.classification.v1.ClassificationService"}
+    again = {
+        "maxAttempts": 4,
+        "initialBackoff": "0.01s",
+        "maxBackoff": "0.01s",
+        "backoffMultiplier": 1,
+        "retryableStatusCodes": ["RESOURCE_EXHAUSTED"],
+    }
+    config = json.dumps({"methodConfig": [{"name": [name], "retryPolicy": again}]})
+    address = f"127.0.0.1:{full.server.settings.grpc_port}"
+    async with grpc.aio.insecure_channel(address, [("grpc.service_config", config)]) as channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary(CLASSIFY)(ClassifyRequest(text=["a"]).SerializeToString(), timeout=5)
+    assert await refusals(full) == ["4.0"]
+
+
+async def refusals(full: Full) -> list[str]:
+    """How many calls of each protocol were refused."""
     lines = (await full.server.rest.get("/metrics")).text.splitlines()
     rejected = [line for line in lines if line.startswith("chorale_request_seconds_count") and "rejected" in line]
-    assert sorted(line.rpartition(" ")[2] for line in rejected) == ["1.0", "1.0"]
+    return sorted(line.rpartition(" ")[2] for line in rejected)
 
 
 async def test_a_burst_on_one_channel_loses_no_call(tmp_path: Path) -> None:

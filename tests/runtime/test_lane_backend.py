@@ -40,7 +40,8 @@ async def lane(script: Script) -> AsyncIterator[tuple[LaneBackend, list[bytes]]]
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append(await reader.readuntil(b"\r\n\r\n"))
-        await reader.read(1000)
+        if heads[-1].startswith(b"POST"):
+            await reader.read(1000)
         if (said := script(len(heads))) is not None:
             writer.write(said)
             await writer.drain()
@@ -105,3 +106,18 @@ async def test_nobody_there_is_unavailable_after_all_tries() -> None:
         assert (caught.value.code, caught.value.retry_after) == (Code.UNAVAILABLE, 1.0)
     finally:
         await backend.close()
+
+
+async def test_health_is_told_before_readiness_is() -> None:
+    told: list[tuple[bool, bool]] = []
+    async with lane(lambda n: answer("503 x" if n == 1 else "200 OK", b"{}")) as (backend, _):
+
+        async def tell(serving: bool) -> None:
+            told.append((serving, (await backend.ready())["echo"]))
+
+        async with asyncio.timeout(5):
+            watching = asyncio.create_task(backend.watch(tell))
+            while not (await backend.ready())["echo"]:
+                await asyncio.sleep(0.01)
+            watching.cancel()
+    assert told == [(False, False), (True, False)]
