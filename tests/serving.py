@@ -101,7 +101,8 @@ async def serve(
     """All tasks in this process, on free ports; ``engine`` answers classification."""
     chosen = Settings(rest_port=free_port(), grpc_port=free_port(), **{"drain_seconds": 2, **settings})
     spec = fake_spec(default=True, batch=policy or BatchPolicy())
-    echo = fake_spec("echo", "echo", default=True, batch=BatchPolicy(queue_seconds=60))  # for slow machines, too
+    patient = BatchPolicy(queue_seconds=60, queue_cost=100_000_000)  # nothing is refused for the machine being slow
+    echo = fake_spec("echo", "echo", default=True, batch=patient)
     tokenizer = ModelTokenizer(tiny_tokenizer(folder), MAX_TOKENS, spec.id)
     classify = ClassifyPipeline(spec.id, spec.labels, tokenizer, engine or FakeEncoder())
     loaded = [Loaded(spec, "Classify", classify), Loaded(echo, "Echo", EchoPipeline(echo.id, EchoEngine()))]
