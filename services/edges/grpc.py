@@ -33,7 +33,7 @@ _REFLECTION = "ServerReflection"
 _MAX_STREAMS = 4096
 """Calls under way on one connection. Of more at once, gRPC itself refuses some as UNAVAILABLE."""
 
-_MAX_PENDING = (2000, 4000)
+_MAX_PENDING = (1000, 2000)
 """Calls that wait for the event loop to come to them: past the first number gRPC cancels some, past the second all.
 Without an end to it, under overload the loop would only ever come to calls whose callers have given up."""
 
