@@ -99,7 +99,7 @@ async def serve(
     folder: Path, engine: Encoder | None = None, policy: BatchPolicy | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
     """All tasks in this process, on free ports; ``engine`` answers classification."""
-    chosen = Settings(rest_port=free_port(), grpc_port=free_port(), **{"drain_seconds": 2, **settings})
+    chosen = Settings(**{"rest_port": free_port(), "grpc_port": free_port(), "drain_seconds": 2, **settings})
     spec = fake_spec(default=True, batch=policy or BatchPolicy())
     patient = BatchPolicy(queue_seconds=60, queue_cost=100_000_000)  # nothing is refused for the machine being slow
     echo = fake_spec("echo", "echo", default=True, batch=patient)

@@ -10,8 +10,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic
+
+from typing_extensions import TypeVar
 
 from services.core.schema import Request, Response
+
+AnswerT_co = TypeVar("AnswerT_co", bound=Response, default=Response, covariant=True)
 
 
 class Kind(StrEnum):
@@ -23,7 +28,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(Generic[AnswerT_co]):
     """One thing a task can do.
 
     Args:
@@ -37,7 +42,7 @@ class Method:
 
     verb: str
     request: type[Request]
-    response: type[Response]
+    response: type[AnswerT_co]
     pipeline: str
     kind: Kind = Kind.UNARY
     idempotent: bool = True
@@ -83,8 +88,15 @@ class Task:
         return f"/{self.service}/{method.verb}"
 
 
-def discover(packages: Iterable[str] = ("services.tasks",), only: Sequence[str] = ()) -> tuple[Task, ...]:
+def discover(
+    packages: Iterable[str] = ("services.tasks",), only: Sequence[str] = (), *, opt_in: bool = False
+) -> tuple[Task, ...]:
     """The ``TASK`` of every sub-package of ``packages``, by name; with ``only``, just those named.
+
+    Args:
+        packages: where to look.
+        only: names.
+        opt_in: those that are served only when named, too.
 
     Raises:
         ValueError: two tasks share a name, a verb or a port, or ``only`` names an unknown task.
@@ -96,7 +108,9 @@ def discover(packages: Iterable[str] = ("services.tasks",), only: Sequence[str] 
     known = {task.name: task for task in found}
     if unknown := set(only) - set(known):
         raise ValueError(f"unknown task {', '.join(sorted(unknown))}; known: {', '.join(sorted(known))}")
-    chosen = [known[name] for name in dict.fromkeys(only)] if only else [task for task in found if not task.opt_in]
+    chosen = (
+        [known[name] for name in dict.fromkeys(only)] if only else [task for task in found if opt_in or not task.opt_in]
+    )
     return tuple(sorted(chosen, key=lambda task: task.name))
 
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from services.core.catalog import Catalog
+from services.core.catalog import Catalog, ModelSpec
 from services.core.schema import Request
 from services.core.task import Method, Task
+from services.edges.cards import MethodCard, ModelCard, ScoreCard, TaskCard
 
 _ERROR_SCHEMA = {
     "type": "object",
@@ -36,16 +37,12 @@ _HEADERS = [
 
 def tasks(tasks: Sequence[Task], catalog: Catalog) -> dict[str, Any]:
     """Body of ``GET /v1/tasks``."""
-    return {"tasks": [_task(task, catalog) for task in tasks]}
+    return {"tasks": [_task(task, catalog).model_dump() for task in tasks]}
 
 
 def models(catalog: Catalog) -> dict[str, Any]:
-    """Body of ``GET /v1/models``, in OpenAI's shape."""
-    data = [
-        {"id": spec.id, "object": "model", "created": 0, "owned_by": "chorale", "task": spec.task}
-        for spec in catalog.specs
-    ]
-    return {"object": "list", "data": data}
+    """Body of ``GET /v1/models``: OpenAI's shape, and what else there is to know of a model."""
+    return {"object": "list", "data": [_model(spec).model_dump() for spec in catalog.specs]}
 
 
 def openapi(tasks: Sequence[Task], version: str) -> dict[str, Any]:
@@ -69,23 +66,35 @@ def example_body(request: Request) -> dict[str, Any]:
     return {name: value[0] if name == "text" and len(value) == 1 else value for name, value in body.items()}
 
 
-def _task(task: Task, catalog: Catalog) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "methods": [
-            {
-                "verb": method.verb,
-                "kind": method.kind,
-                "route": method.route,
-                "rpc": task.rpc(method),
-                "request_schema": method.request.model_json_schema(),
-                "response_schema": method.response.model_json_schema(mode="serialization"),
-            }
-            for method in task.methods
-        ],
-        "examples": [example_body(example) for example in task.examples],
-        "models": [spec.id for spec in catalog.of(task.name)],
-    }
+def _task(task: Task, catalog: Catalog) -> TaskCard:
+    methods = [
+        MethodCard(
+            verb=method.verb,
+            kind=method.kind,
+            route=method.route,
+            rpc=task.rpc(method),
+            request_schema=method.request.model_json_schema(),
+            response_schema=method.response.model_json_schema(mode="serialization"),
+        )
+        for method in task.methods
+    ]
+    return TaskCard(
+        name=task.name,
+        methods=tuple(methods),
+        examples=tuple(map(example_body, task.examples)),
+        models=tuple(spec.id for spec in catalog.of(task.name)),
+    )
+
+
+def _model(spec: ModelSpec) -> ModelCard:
+    return ModelCard(
+        id=spec.id,
+        task=spec.task,
+        default=spec.default,
+        description=spec.description,
+        licence=spec.licence,
+        scores=tuple(ScoreCard(**score.model_dump()) for score in spec.scores),
+    )
 
 
 def _operation(task: Task, method: Method) -> dict[str, Any]:

@@ -5,13 +5,11 @@ encodes; how long a call may take and what is counted is in `Endpoint`.
 """
 
 import asyncio
-import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -141,17 +139,10 @@ def build_grpc_server(
     return GrpcServer(server, servicer, services, tuple(endpoints))
 
 
-def message_class(task: Task, record: type) -> type[Message]:
-    """The generated class of a record: the message of the same name in the task's package."""
-    module = importlib.import_module(task.protobuf)
-    found: type[Message] = getattr(module, record.__name__)
-    return found
-
-
 def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
     method: Method = endpoint.method
-    request_class = message_class(endpoint.task, method.request)
-    response_class = message_class(endpoint.task, method.response)
+    request_class = protobuf.message_class(endpoint.task, method.request)
+    response_class = protobuf.message_class(endpoint.task, method.response)
 
     async def handle(data: bytes, call: Call) -> bytes:
         headers = _first(call.invocation_metadata())

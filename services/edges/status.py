@@ -1,7 +1,8 @@
 """How a Code looks on the wire: one table for HTTP, one for gRPC, and the type word of the error body."""
 
+import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -33,10 +34,39 @@ WIRE: dict[Code, Wire] = {
     Code.UNAVAILABLE: Wire(503, _STATUS.UNAVAILABLE, "server_error"),
 }
 
+_FOREIGN: dict[grpc.StatusCode, Code] = {
+    **{wire.grpc: code for code, wire in reversed(WIRE.items())},
+    _STATUS.UNIMPLEMENTED: Code.NOT_FOUND,
+    _STATUS.RESOURCE_EXHAUSTED: Code.TOO_LARGE,  # a message past the limit of grpc itself
+    _STATUS.CANCELLED: Code.UNAVAILABLE,  # more calls at once than grpc lets wait, or a server that shuts down
+}
+"""What is meant by a status that none of our code wrote."""
+
 
 def retry_after(error: ServingError) -> str | None:
     """The retry hint as both protocols send it: whole seconds, at least one."""
     return None if error.retry_after is None else str(max(1, math.ceil(error.retry_after)))
+
+
+def read_error(body: bytes, seconds: str | None) -> ServingError | None:
+    """The error in a REST answer's body and ``retry-after``; None when there is none of ours."""
+    try:
+        error = json.loads(body)["error"]
+        return ServingError(Code(error["code"]), error["message"], error["param"], float(seconds) if seconds else None)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def read_status(error: Any) -> ServingError:
+    """The error in a ``grpc.RpcError``, its trailers included if a Chorale server wrote it."""
+    trailers = {key: value for key, value in error.trailing_metadata() or () if isinstance(value, str)}
+    code = trailers.get("x-chorale-code")
+    return ServingError(
+        Code(code) if code in set(Code) else _FOREIGN.get(error.code(), Code.INTERNAL),
+        error.details() or error.code().name,
+        trailers.get("x-chorale-param"),
+        float(seconds) if (seconds := trailers.get("retry-after", "")).isdecimal() else None,
+    )
 
 
 def too_large(limit: int) -> ServingError:

@@ -1,11 +1,13 @@
-"""The ``chorale`` command: serve, models, eval, bench."""
+"""The ``chorale`` command: serve, demo, config, models, eval, bench."""
 
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.console import Console
 
 from services import __version__
@@ -14,8 +16,10 @@ from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime import greeting
 from services.runtime.cli_models import evaluate, models_app
+from services.runtime.demo import demo_pages
 from services.runtime.loading import ensure_artefacts
 from services.runtime.local import probe_ports, run_local
+from services.runtime.serve_config import serve_config
 from services.runtime.terminal import TasksOption, console, settings_from, world_of
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -53,6 +57,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: loopback.")] = None,
     rest_port: Annotated[int | None, typer.Option(help="REST port. Default: 8000.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="gRPC port. Default: 9000.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Also the demo pages, as `chorale demo` has them.")] = False,
 ) -> None:
     """Serve the tasks: on a local Ray cluster, or in one process. Ctrl-C drains and stops."""
     started = time.monotonic()
@@ -60,12 +65,49 @@ def serve(
     chosen, catalog = world_of(settings)
     probe_ports(settings, () if in_process else chosen)
     ensure_artefacts(settings, catalog.specs)
-    if in_process:
-        run_local(settings, lambda: _announce(settings, chosen, (), started))
-    else:
-        from services.runtime.ray_local import run_ray
+    lanes = () if in_process else chosen
+    with ExitStack() as stack:
 
-        run_ray(settings, chosen, console.print, lambda: _announce(settings, chosen, chosen, started))
+        def on_ready() -> None:
+            _announce(settings, chosen, lanes, started)
+            if demo:
+                stack.enter_context(demo_pages(settings))
+
+        if in_process:
+            run_local(settings, on_ready)
+        else:
+            from services.runtime.ray_local import run_ray
+
+            run_ray(settings, chosen, console.print, on_ready)
+
+
+@app.command("demo")
+def show_demo(
+    url: Annotated[str, typer.Option(help="REST of the server the pages are for.")] = "http://127.0.0.1:8000",
+    grpc: Annotated[str, typer.Option(help="Its gRPC, as the pages show it.")] = "127.0.0.1:9000",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port of the pages.")] = 7860,
+) -> None:
+    """Pages for a running server: a tab per task, and the call behind each answer."""
+    started = time.monotonic()
+    try:
+        from gradio_demos.serve import run_demo
+    except ModuleNotFoundError as error:
+        raise OperatorError(f"the demo needs {error.name}: pip install 'chorale[demo]'") from error
+
+    def on_ready() -> None:
+        seconds = time.monotonic() - started
+        console.print(f"Demo   http://{host}:{port}  for {url}, after {seconds:.1f} s. Ctrl-C stops it.", markup=False)
+
+    run_demo(url, grpc, host, port, on_ready)
+
+
+@app.command()
+def config(tasks: TasksOption = None) -> None:
+    """Print a Ray Serve config file of the tasks, for `serve deploy` or a KubeRay RayService."""
+    settings = settings_from(tasks=tasks)
+    chosen, _ = world_of(settings)
+    sys.stdout.write(yaml.safe_dump(serve_config(settings, chosen), sort_keys=False))
 
 
 @app.command()

@@ -1,14 +1,12 @@
 """What a server prints once it is ready: addresses, and calls that work when pasted."""
 
-import json
-import shlex
 from collections.abc import Sequence
 
 from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Method, Task
+from services.edges import snippets
 from services.edges.announce import example_body
-from services.edges.protobuf import json_body
 
 
 def addresses(settings: Settings, lanes: Sequence[Task] = ()) -> list[str]:
@@ -31,13 +29,11 @@ def first_example(tasks: Sequence[Task]) -> tuple[Task, Method, Request]:
 
 def curl(method: Method, example: Request, settings: Settings) -> str:
     """The REST call."""
-    body = shlex.quote(json.dumps(example_body(example), ensure_ascii=False))
-    url = f"http://{settings.host}:{settings.rest_port}{method.route}"
-    return f"curl -s {url} -H 'Content-Type: application/json' -d {body}"
+    return snippets.curl(f"http://{settings.host}:{settings.rest_port}", method.route, example_body(example))
 
 
 def grpcurl(task: Task, method: Method, example: Request, settings: Settings) -> str:
-    """The gRPC call; reflection spares the client the proto files."""
-    body = shlex.quote(json.dumps(json_body(example), ensure_ascii=False))
-    security = f"-cacert {settings.tls_certificate}" if settings.tls_certificate else "-plaintext"
-    return f"grpcurl {security} -d {body} {settings.host}:{settings.grpc_port} {task.rpc(method)[1:]}"
+    """The gRPC call."""
+    address = f"{settings.host}:{settings.grpc_port}"
+    schema = method.request.model_json_schema()
+    return snippets.grpcurl(address, task.rpc(method), example_body(example), schema, settings.tls_certificate)

@@ -7,7 +7,6 @@ A call that found no replica, or lost its own, is sent again within its deadline
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -19,6 +18,7 @@ from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Method, Task
 from services.edges.endpoint import PRIORITY, REQUEST_ID, TIMEOUT, VIA
+from services.edges.status import read_error
 
 _CONNECTIONS = 2048
 
@@ -90,7 +90,7 @@ class LaneBackend:
         except aiohttp.ClientError as error:
             raise _unavailable() from error
         if response.status != 200:
-            raise _native_error(answer, response.headers.get("retry-after"))
+            raise read_error(answer, response.headers.get("retry-after")) or _unavailable()
         return answer
 
     async def _ready(self, task: str) -> bool:
@@ -109,17 +109,6 @@ def _headers(context: CallContext) -> dict[str, str]:
         PRIORITY: context.priority.name.lower(),
         VIA: context.protocol,
     }
-
-
-def _native_error(body: bytes, retry_after: str | None) -> ServingError:
-    """The error a lane answered with; what is no native error comes from between here and there."""
-    try:
-        error = json.loads(body)["error"]
-        return ServingError(
-            Code(error["code"]), error["message"], error["param"], float(retry_after) if retry_after else None
-        )
-    except (ValueError, KeyError, TypeError):
-        return _unavailable()
 
 
 def _unavailable() -> ServingError:

@@ -18,8 +18,7 @@ from services.runtime.loading import ensure_artefacts, read_world
 from services.runtime.ray_family import Family, adopt_orphans
 from services.runtime.ray_loopback import start_slim_head, write_haproxy_wrapper
 from services.runtime.ray_slim import CONTROLLER_HOOK, leave_out_agent
-
-GATEWAY = "gateway"
+from services.runtime.serve_config import GATEWAY
 
 _RUNS = "/tmp"  # noqa: S108  # not TMPDIR, which may be long: paths of sockets may not
 _PREFIX = "chorale-"

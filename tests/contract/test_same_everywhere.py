@@ -12,8 +12,7 @@ from services.core.errors import Code, ServingError
 from services.core.schema import Request
 from services.core.task import Method, Task, discover
 from services.edges.announce import example_body
-from services.edges.grpc import message_class
-from services.edges.protobuf import json_body
+from services.edges.protobuf import message_class
 from services.edges.status import WIRE
 from tests.serving import CLASSIFICATION, TASKS, Server, serve
 
@@ -47,7 +46,9 @@ def rounded(value: Any) -> Any:
 @pytest.mark.parametrize(("task", "method", "example"), CASES, ids=lambda value: getattr(value, "verb", None))
 async def test_every_example_has_one_answer(server: Server, task: Task, method: Method, example: Request) -> None:
     rest = (await server.post(method.route, example_body(example))).json()
-    rpc = await grpc_answer(server, task, method, message_bytes(task, method, json_body(example)))
+    rpc = await grpc_answer(
+        server, task, method, message_bytes(task, method, example.model_dump(mode="json", exclude_unset=True))
+    )
     rpc["usage"]["tokens"] = int(rpc["usage"]["tokens"])  # protobuf's JSON writes int64 as a string
     context = CallContext("id", "local", deadline=float("inf"))
     local = (await server.service.infer(task, method, example, context)).model_dump(mode="json")

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.serving import free_grpc_port, free_port
 
@@ -15,7 +16,7 @@ from tests.serving import free_grpc_port, free_port
 class Chorale:
     """A running ``chorale serve``."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, folder: Path | None = None, **environment: str) -> None:
         self.rest_port = free_port()
         self.grpc_port = free_grpc_port(self.rest_port)
         ports = ["--rest-port", str(self.rest_port), "--grpc-port", str(self.grpc_port)]
@@ -25,7 +26,8 @@ class Chorale:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **environment},
+            cwd=folder,
+            env={**os.environ, **({"PYTHONPATH": str(folder)} if folder else {}), **environment},
             start_new_session=True,
         )
         self.lines: list[str] = []
@@ -62,8 +64,9 @@ class Chorale:
 
 
 @contextmanager
-def chorale(*arguments: str, timeout: float = 60, **environment: str) -> Iterator[Chorale]:
-    running = Chorale(*arguments, **environment)
+def chorale(*arguments: str, timeout: float = 60, folder: Path | None = None, **environment: str) -> Iterator[Chorale]:
+    """Running and ready; ``folder`` is a copy of the project to run instead of this one."""
+    running = Chorale(*arguments, folder=folder, **environment)
     try:
         running.wait_ready(timeout)
         yield running

@@ -3,16 +3,16 @@
 from services.core.task import Method, Task
 from services.tasks.classification.schema import ClassifyRequest, ClassifyResponse
 
+CLASSIFY = Method(
+    verb="Classify",
+    request=ClassifyRequest,
+    response=ClassifyResponse,
+    pipeline="services.tasks.classification.pipeline:ClassifyPipeline",
+)
+
 TASK = Task(
     name="classification",
-    methods=(
-        Method(
-            verb="Classify",
-            request=ClassifyRequest,
-            response=ClassifyResponse,
-            pipeline="services.tasks.classification.pipeline:ClassifyPipeline",
-        ),
-    ),
+    methods=(CLASSIFY,),
     examples=(
         ClassifyRequest(text=("I have never been happier with a purchase.",)),
         ClassifyRequest(text=("The delivery was late and the box was broken.", "Not bad at all!"), top_k=1),

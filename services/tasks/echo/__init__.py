@@ -3,16 +3,16 @@
 from services.core.task import Method, Task
 from services.tasks.echo.schema import EchoRequest, EchoResponse
 
+ECHO = Method(
+    verb="Echo",
+    request=EchoRequest,
+    response=EchoResponse,
+    pipeline="services.tasks.echo.pipeline:EchoPipeline",
+)
+
 TASK = Task(
     name="echo",
-    methods=(
-        Method(
-            verb="Echo",
-            request=EchoRequest,
-            response=EchoResponse,
-            pipeline="services.tasks.echo.pipeline:EchoPipeline",
-        ),
-    ),
+    methods=(ECHO,),
     examples=(EchoRequest(text=("Is this thing on?",)),),
     grpc_port=9099,
     opt_in=True,

@@ -1,0 +1,48 @@
+"""The site behind a web server of its own. System fonts: its pages load nothing from anywhere else."""
+
+import socket
+from collections.abc import Callable
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI
+
+from gradio_demos.site import STYLE, build_site, read_server
+from services.core.errors import OperatorError
+
+_USERS = 16
+"""Calls under way at once, on each tab."""
+
+
+def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
+    """Serve the pages until SIGINT or SIGTERM.
+
+    Raises:
+        ServingError: no Chorale server answers at ``url``.
+        OperatorError: the port is taken.
+    """
+    app = build_app(url, grpc)
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        raise OperatorError(f"port {port} of {host} cannot be listened on ({error.strerror}); try --port") from error
+    with listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+        on_ready()
+        server.run(sockets=[listener])
+
+
+def build_app(url: str, grpc: str) -> FastAPI:
+    """The web application.
+
+    Raises:
+        ServingError: no Chorale server answers at ``url``.
+    """
+    site = build_site(*read_server(url), url, grpc)
+    site.queue(default_concurrency_limit=_USERS)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    mounted: FastAPI = gr.mount_gradio_app(
+        app, site, "", footer_links=[], theme=theme, css=STYLE.read_text(), ssr_mode=False, pwa=False, run_history=False
+    )
+    return mounted

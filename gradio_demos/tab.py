@@ -1,0 +1,157 @@
+"""One tab: the widgets of a method, its answer, and the same call for curl, grpcurl and Python. Knows no task."""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from textwrap import shorten
+from typing import Any
+
+import gradio as gr
+
+from gradio_demos.schema import fields_of
+from gradio_demos.views import Show, find_view
+from gradio_demos.widgets import Widget, widget
+from services.clients import AsyncRestClient, ServingError
+from services.edges import snippets
+from services.edges.cards import MethodCard, ModelCard, TaskCard
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server behind the pages.
+
+    Args:
+        client: talks to it.
+        url: where people reach its REST.
+        grpc: where they reach its gRPC.
+    """
+
+    client: AsyncRestClient
+    url: str
+    grpc: str
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a tab shows what came of a call."""
+
+    message: gr.HTML
+    view: gr.HTML
+    answer: gr.JSON
+    curl: gr.Code
+    grpcurl: gr.Code
+    python: gr.Code
+
+    def all(self) -> list[gr.components.Component]:
+        """In the order in which handlers return them."""
+        return [self.message, self.view, self.answer, self.curl, self.grpcurl, self.python]
+
+
+def add_tab(server: Server, task: TaskCard, method: MethodCard, models: Sequence[ModelCard]) -> None:
+    """Fill the tab that is open with a method."""
+    gr.HTML("".join(map(_model, models)), elem_classes="models")
+    show = find_view(task.name)
+    examples = [example for example in task.examples if _fits(example, method)]
+    with gr.Row(equal_height=False):
+        with gr.Column():
+            widgets = _widgets(method, task.models)
+            run = gr.Button("Run", variant="primary")
+            inputs = [component for one in widgets for component in one.components]
+            _add_examples(widgets, inputs, examples)
+        with gr.Column():
+            outputs = _outputs(_calls(server, method, examples[0] if examples else {}), has_view=show is not None)
+    run.click(_caller(server, method, widgets, show), inputs, outputs.all(), api_name=method.verb)
+
+
+def _add_examples(
+    widgets: Sequence[Widget], inputs: Sequence[gr.components.Component], examples: Sequence[Mapping[str, Any]]
+) -> None:
+    """The examples to choose from; the first is filled in."""
+    rows = [[value for one in widgets for value in one.show(example.get(one.field.name))] for example in examples]
+    if rows:
+        for component, value in zip(inputs, rows[0], strict=True):
+            component.value = value
+        labels = [_label(example) for example in examples]
+        gr.Examples(rows, list(inputs), label="Examples", example_labels=labels, cache_examples=False)
+
+
+def _widgets(method: MethodCard, models: Sequence[str]) -> list[Widget]:
+    fields = fields_of(method.request_schema)
+    widgets = [widget(field, models) for field in fields if field.required]
+    if len(widgets) < len(fields):
+        with gr.Accordion("Options", open=False):
+            widgets += [widget(field, models) for field in fields if not field.required]
+    return widgets
+
+
+def _outputs(calls: Sequence[str], *, has_view: bool) -> Outputs:
+    message = gr.HTML(visible=False)
+    view = gr.HTML("<p>The answer comes here.</p>", visible=has_view, elem_classes="view")
+    with gr.Accordion("The answer as it came", open=not has_view):
+        answer = gr.JSON(show_label=False)
+    with gr.Accordion("The same call from elsewhere", open=True):
+        codes = [_code(label, call) for label, call in zip(("curl", "grpcurl", "Python"), calls, strict=True)]
+    return Outputs(message, view, answer, *codes)
+
+
+def _code(label: str, call: str) -> gr.Code:
+    language = "python" if label == "Python" else "shell"
+    with gr.Tab(label):
+        return gr.Code(call, language, lines=3, show_label=False, wrap_lines=True, interactive=False)
+
+
+def _caller(
+    server: Server, method: MethodCard, widgets: Sequence[Widget], show: Show | None
+) -> Callable[..., Coroutine[Any, Any, tuple[Any, ...]]]:
+    async def call(*values: Any) -> tuple[Any, ...]:
+        body: dict[str, Any] = {}
+        try:
+            body = _body(widgets, values)
+            answer = await server.client.post(method.route, body)
+        except ServingError as error:
+            return (gr.HTML(_sentence(error), visible=True), "", None, *_calls(server, method, body))
+        html = show(body, answer) if show else ""
+        return (gr.HTML("", visible=False), html, answer, *_calls(server, method, body))
+
+    return call
+
+
+def _body(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]:
+    """The request: fields that say what the server would take anyway are left out."""
+    left, body = list(values), {}
+    for one in widgets:
+        mine, left = left[: len(one.components)], left[len(one.components) :]
+        value = one.read(*mine)
+        if value is not None and (one.field.required or value != one.field.default):
+            body[one.field.name] = value
+    return body
+
+
+def _calls(server: Server, method: MethodCard, body: Mapping[str, Any]) -> tuple[str, str, str]:
+    return (
+        snippets.curl(server.url, method.route, body),
+        snippets.grpcurl(server.grpc, method.rpc, body, method.request_schema),
+        snippets.python(server.url, method.route, body),
+    )
+
+
+def _sentence(error: ServingError) -> str:
+    return f'<p role="alert" class="error">{escape(error.message)} <small>{escape(error.code)}</small></p>'
+
+
+def _model(model: ModelCard) -> str:
+    scores = "; ".join(f"{score.dataset} {score.metric} {score.value:.4g}" for score in model.scores) or "no score"
+    facts = escape(f"{scores} · {model.licence}")
+    return f"<p><b>{escape(model.id)}</b> {escape(model.description)} <small>{facts}</small></p>"
+
+
+def _label(example: Mapping[str, Any]) -> str:
+    """The first words of an example, and what else it sets."""
+    first, *others = example.items()
+    words = first[1] if isinstance(first[1], str) else " / ".join(map(str, first[1]))
+    return ", ".join([shorten(words, 70, placeholder="…"), *(f"{name} {value}" for name, value in others)])
+
+
+def _fits(example: Mapping[str, Any], method: MethodCard) -> bool:
+    schema = method.request_schema
+    return set(schema.get("required", ())) <= set(example) <= set(schema.get("properties", ()))

@@ -1,0 +1,108 @@
+"""How people fill each field of a request: which components, and what their values mean. Knows no task."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from gradio_demos.schema import Field, FieldType
+from services.clients import Code, ServingError
+
+
+@dataclass(frozen=True)
+class Widget:
+    """The components of one field, and the way between their values and the request's.
+
+    Args:
+        field: what is filled.
+        components: what people see, in order.
+        read: the components' values -> the field's value; None leaves the field out.
+        show: the field's value -> the components' values.
+    """
+
+    field: Field
+    components: tuple[gr.components.Component, ...]
+    read: Callable[..., Any]
+    show: Callable[[Any], tuple[Any, ...]]
+
+
+def widget(field: Field, models: Sequence[str] = ()) -> Widget:
+    """The widget for a field; ``models`` are what a field called ``model`` may be."""
+    if field.name == "model":
+        return _model(field, models)
+    return _BUILDERS[field.type](field)
+
+
+def _model(field: Field, models: Sequence[str]) -> Widget:
+    choices = [("the default", ""), *((model, model) for model in models)]
+    box = gr.Dropdown(choices, value="", label="model", info=field.description)
+    return Widget(field, (box,), lambda value: value or None, lambda value: (value or "",))
+
+
+def _texts(field: Field) -> Widget:
+    box = gr.Textbox(label=field.name, info=field.description, lines=4, max_lines=16)
+    many = gr.Checkbox(label="Each line is a text of its own", value=True, container=False)
+
+    def read(text: str, by_line: bool) -> Any:  # as Gradio calls it
+        lines = [line for line in text.splitlines() if line.strip()] if by_line else [text]
+        return lines[0] if len(lines) == 1 else lines or text
+
+    def show(value: Any) -> tuple[Any, ...]:
+        texts = [value] if isinstance(value, str) else value or [""]
+        return "\n".join(texts), not any("\n" in text for text in texts)
+
+    return Widget(field, (box, many), read, show)
+
+
+def _string(field: Field) -> Widget:
+    box = gr.Textbox(value=field.default or "", label=field.name, info=field.description)
+    return _plain(field, box, lambda value: value or None)
+
+
+def _choice(field: Field) -> Widget:
+    box = gr.Dropdown(list(field.choices), value=field.default, label=field.name, info=field.description)
+    return _plain(field, box, lambda value: value or None)
+
+
+def _boolean(field: Field) -> Widget:
+    box = gr.Checkbox(value=bool(field.default), label=field.name, info=field.description)
+    return _plain(field, box, bool)
+
+
+def _number(field: Field) -> Widget:
+    precision = 0 if field.type is FieldType.INTEGER else None
+    limits = {"minimum": field.minimum, "maximum": field.maximum, "precision": precision}
+    box = gr.Number(value=field.default, label=field.name, info=field.description, **limits)
+    return _plain(field, box, lambda value: value)
+
+
+def _json(field: Field) -> Widget:
+    info = f"{field.description} There is no widget for this kind of value: write JSON.".strip()
+    value = "" if field.default is None else json.dumps(field.default, ensure_ascii=False)
+    box = gr.Textbox(value=value, label=f"{field.name} (JSON)", info=info, lines=3)
+
+    def read(text: str) -> Any:
+        try:
+            return json.loads(text) if text.strip() else None
+        except ValueError as error:
+            message = f"{field.name}: this is not JSON: {error}"
+            raise ServingError(Code.INVALID_ARGUMENT, message, field.name) from error
+
+    return Widget(field, (box,), read, lambda value: ("" if value is None else json.dumps(value, ensure_ascii=False),))
+
+
+def _plain(field: Field, box: gr.components.Component, read: Callable[[Any], Any]) -> Widget:
+    return Widget(field, (box,), read, lambda value: (field.default if value is None else value,))
+
+
+_BUILDERS: dict[FieldType, Callable[[Field], Widget]] = {
+    FieldType.TEXTS: _texts,
+    FieldType.STRING: _string,
+    FieldType.CHOICE: _choice,
+    FieldType.BOOLEAN: _boolean,
+    FieldType.INTEGER: _number,
+    FieldType.NUMBER: _number,
+    FieldType.JSON: _json,
+}

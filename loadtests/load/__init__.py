@@ -1,0 +1,1 @@
+"""Load tests: locust users made from Task records, mixed by a profile, held to its service levels."""

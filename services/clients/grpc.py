@@ -1,0 +1,159 @@
+"""gRPC clients. Records go out and come back as the messages of their task."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, Unpack
+
+import grpc
+from google.protobuf.message import Message
+
+from services.clients.calls import Call, CallOptions, Retry, require
+from services.core.schema import Request
+from services.core.task import AnswerT_co, Method, Task, discover
+from services.edges import protobuf
+from services.edges.status import read_status
+
+ADDRESS = "127.0.0.1:9000"
+"""Where ``chorale serve`` has gRPC unless told otherwise."""
+
+_OPTIONS = (
+    ("grpc.enable_retries", 0),  # ours know what the server asks for
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    # A server that comes back is found again within a second; by default that may take two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+
+@dataclass(frozen=True)
+class _Wire:
+    """A method on the wire."""
+
+    method: Method
+    rpc: str
+    request: type[Message]
+    response: type[Message]
+
+    def message(self, request: Request) -> bytes:
+        require(self.method, request)
+        return protobuf.encode(request, self.request)
+
+
+class _Grpc:
+    """What both clients share: all but the waiting."""
+
+    def __init__(self, tasks: Sequence[Task] | None, timeout: float, retry: Retry | None) -> None:
+        self._timeout = timeout
+        self._retry = retry or Retry()
+        known = discover(opt_in=True) if tasks is None else tasks
+        self._tasks = {method: task for task in known for method in task.methods}
+        self._wires: dict[Method, _Wire] = {}
+
+    def _open(self, method: Method, options: CallOptions) -> Call:
+        return Call(self._retry, self._timeout, options, idempotent=method.idempotent)
+
+    def _wire(self, method: Method) -> _Wire:
+        if method not in self._wires:
+            if not (task := self._tasks.get(method)):
+                raise ValueError(f"no task here has {method.verb}; give the client tasks=")
+            messages = (protobuf.message_class(task, record) for record in (method.request, method.response))
+            self._wires[method] = _Wire(method, task.rpc(method), *messages)
+        return self._wires[method]
+
+
+class GrpcClient(_Grpc):
+    """Calls over gRPC; threads may share one. A context manager.
+
+    Args:
+        address: host and port of the server, or of a task's own lane.
+        tasks: whose methods are called; by default those of ``services.tasks``.
+        credentials: for TLS; by default plaintext.
+        timeout: seconds a call may take, all its tries together.
+        retry: when calls are sent again.
+    """
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        tasks: Sequence[Task] | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
+    ) -> None:
+        super().__init__(tasks, timeout, retry)
+        self._channel = (
+            grpc.secure_channel(address, credentials, _OPTIONS)
+            if credentials
+            else grpc.insecure_channel(address, _OPTIONS)
+        )
+
+    def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
+        """The answer to ``request``.
+
+        Raises:
+            ServingError: the server's; UNAVAILABLE or DEADLINE_EXCEEDED when none answered.
+        """
+        wire, call = self._wire(method), self._open(method, options)
+        send, data = self._channel.unary_unary(wire.rpc, bytes, bytes), wire.message(request)
+        while True:
+            try:
+                answer = send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
+            except grpc.RpcError as error:
+                time.sleep(call.pause(read_status(error)))
+            else:
+                return protobuf.read(answer, wire.response, method.response)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncGrpcClient(_Grpc):
+    """`GrpcClient` for asyncio; make it inside a running event loop."""
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        tasks: Sequence[Task] | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float = 60.0,
+        retry: Retry | None = None,
+    ) -> None:
+        super().__init__(tasks, timeout, retry)
+        self._channel = (
+            grpc.aio.secure_channel(address, credentials, _OPTIONS)
+            if credentials
+            else grpc.aio.insecure_channel(address, _OPTIONS)
+        )
+
+    async def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
+        """As `GrpcClient.call`."""
+        wire, call = self._wire(method), self._open(method, options)
+        send, data = self._channel.unary_unary(wire.rpc, bytes, bytes), wire.message(request)
+        while True:
+            try:
+                answer = await send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
+            except grpc.aio.AioRpcError as error:
+                await asyncio.sleep(call.pause(read_status(error)))
+            else:
+                return protobuf.read(answer, wire.response, method.response)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

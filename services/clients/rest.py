@@ -1,0 +1,187 @@
+"""REST clients. Records go out and come back as JSON; callers that know no records send and get plain dictionaries."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from services.clients.calls import Call, CallOptions, NeverBegunError, Retry, require
+from services.core.errors import Code, ServingError
+from services.core.schema import Request
+from services.core.task import AnswerT_co, Method
+from services.edges.cards import ModelCard, TaskCard
+from services.edges.status import read_error
+
+URL = "http://127.0.0.1:8000"
+"""Where ``chorale serve`` has REST unless told otherwise."""
+
+_LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
+
+_Card = TypeVar("_Card", bound=BaseModel)
+
+
+class _Rest:
+    """What both clients share: all but the waiting."""
+
+    def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout
+        self._retry = retry or Retry()
+
+    def _open(self, options: CallOptions, *, idempotent: bool = True) -> Call:
+        return Call(self._retry, self._timeout, options, idempotent=idempotent)
+
+    def _request(self, call: Call, route: str, body: bytes | None) -> dict[str, Any]:
+        """What httpx is to send."""
+        return {
+            "method": "GET" if body is None else "POST",
+            "url": self.url + route,
+            "content": body,
+            "headers": {**call.headers(), "content-type": "application/json"},
+            "timeout": call.remaining(),
+        }
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What became of the connection, as a `ServingError`."""
+        try:
+            yield
+        except httpx.ConnectError as error:
+            message = f"No server answers at {self.url}; is it running?"
+            raise ServingError(Code.UNAVAILABLE, message) from NeverBegunError(str(error))
+        except httpx.TimeoutException as error:
+            raise ServingError(Code.DEADLINE_EXCEEDED, f"{self.url} did not answer in time.") from error
+        except httpx.TransportError as error:
+            message = f"{self.url} closed the connection before its answer came."
+            raise ServingError(Code.UNAVAILABLE, message) from error
+
+    def _content(self, response: httpx.Response) -> bytes:
+        if response.status_code == 200:
+            return response.content
+        raise read_error(response.content, response.headers.get("retry-after")) or self._stranger(response.status_code)
+
+    def _stranger(self, status: int) -> ServingError:
+        """Something between, or another server altogether, answered."""
+        code = Code.UNAVAILABLE if status >= 500 else Code.NOT_FOUND
+        return ServingError(code, f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?")
+
+    def _cards(self, card: type[_Card], field: str, content: bytes) -> tuple[_Card, ...]:
+        try:
+            return TypeAdapter(tuple[card, ...]).validate_python(json.loads(content)[field])  # type: ignore[valid-type]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._stranger(200) from error
+
+
+class RestClient(_Rest):
+    """Calls over REST; threads may share one. A context manager.
+
+    Args:
+        url: of the server; ``<url>/<task>`` goes to the replicas of one task, without a hop.
+        timeout: seconds a call may take, all its tries together.
+        retry: when calls are sent again.
+    """
+
+    def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
+        super().__init__(url, timeout=timeout, retry=retry)
+        self._http = httpx.Client(limits=_LIMITS)
+
+    def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
+        """The answer to ``request``.
+
+        Raises:
+            ServingError: the server's; UNAVAILABLE or DEADLINE_EXCEEDED when none answered.
+        """
+        call = self._open(options, idempotent=method.idempotent)
+        return _answer(method, self._send(call, method.route, _body(method, request)))
+
+    def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
+        """The answer to a body, both as JSON has them. Raises as `call` does."""
+        return dict(json.loads(self._send(self._open(options), route, json.dumps(body).encode())))
+
+    def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
+        """The tasks the server has. Raises as `call` does."""
+        return self._cards(TaskCard, "tasks", self._send(self._open(options), "/v1/tasks"))
+
+    def models(self, **options: Unpack[CallOptions]) -> tuple[ModelCard, ...]:
+        """The models the server has. Raises as `call` does."""
+        return self._cards(ModelCard, "data", self._send(self._open(options), "/v1/models"))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, call: Call, route: str, body: bytes | None = None) -> bytes:
+        while True:
+            try:
+                with self._told():
+                    response = self._http.request(**self._request(call, route, body))
+                return self._content(response)
+            except ServingError as error:
+                time.sleep(call.pause(error))
+
+
+class AsyncRestClient(_Rest):
+    """`RestClient` for asyncio."""
+
+    def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
+        super().__init__(url, timeout=timeout, retry=retry)
+        self._http = httpx.AsyncClient(limits=_LIMITS)
+
+    async def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
+        """As `RestClient.call`."""
+        call = self._open(options, idempotent=method.idempotent)
+        return _answer(method, await self._send(call, method.route, _body(method, request)))
+
+    async def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
+        """As `RestClient.post`."""
+        return dict(json.loads(await self._send(self._open(options), route, json.dumps(body).encode())))
+
+    async def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
+        """As `RestClient.tasks`."""
+        return self._cards(TaskCard, "tasks", await self._send(self._open(options), "/v1/tasks"))
+
+    async def models(self, **options: Unpack[CallOptions]) -> tuple[ModelCard, ...]:
+        """As `RestClient.models`."""
+        return self._cards(ModelCard, "data", await self._send(self._open(options), "/v1/models"))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _send(self, call: Call, route: str, body: bytes | None = None) -> bytes:
+        while True:
+            try:
+                with self._told():
+                    response = await self._http.request(**self._request(call, route, body))
+                return self._content(response)
+            except ServingError as error:
+                await asyncio.sleep(call.pause(error))
+
+
+def _body(method: Method[AnswerT_co], request: Request) -> bytes:
+    require(method, request)
+    return request.model_dump_json(exclude_unset=True).encode()
+
+
+def _answer(method: Method[AnswerT_co], content: bytes) -> AnswerT_co:
+    try:
+        return method.response.model_validate_json(content, extra="ignore")  # the server may be newer than the client
+    except ValidationError as error:
+        raise ServingError(Code.INTERNAL, f"The server's answer is no {method.response.__name__}.") from error

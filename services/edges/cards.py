@@ -1,0 +1,53 @@
+"""What a server announces of its tasks and models, as both sides know it: servers write it, clients read it."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Card(BaseModel):
+    # A client may be older than its server: what it does not know it leaves alone.
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class MethodCard(_Card):
+    """One method of a task; schemas are JSON Schema."""
+
+    verb: str
+    kind: str
+    route: str
+    rpc: str
+    request_schema: dict[str, Any]
+    response_schema: dict[str, Any]
+
+
+class TaskCard(_Card):
+    """One task: an item of ``GET /v1/tasks``. Examples are request bodies."""
+
+    name: str
+    methods: tuple[MethodCard, ...]
+    examples: tuple[dict[str, Any], ...]
+    models: tuple[str, ...]
+
+
+class ScoreCard(_Card):
+    """A measured score, with the command that measured it."""
+
+    dataset: str
+    metric: str
+    value: float
+    command: str
+
+
+class ModelCard(_Card):
+    """One model: an item of ``GET /v1/models``. The first four are OpenAI's."""
+
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str = "chorale"
+    task: str
+    default: bool = False
+    description: str = ""
+    licence: str = ""
+    scores: tuple[ScoreCard, ...] = ()

@@ -1,0 +1,1 @@
+"""The demo site, in a real browser where there is one."""

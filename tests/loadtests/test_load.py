@@ -1,0 +1,191 @@
+"""Load tests: profiles and their errors, users against a real server, broken promises."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from loadtests.load.profile import PROFILES, Profile, entries, find_profile, read_profile
+from loadtests.load.result import LoadResult, Seen
+from loadtests.load.slo import missed
+from services.core.errors import OperatorError
+from tests.serving import Server, free_port, serve
+
+PROFILE = """\
+description: A test.
+seconds: 2
+warmup: 0.5
+users: 4
+rate: 40
+mix:
+  - {task: "*", protocol: rest}
+  - task: echo
+    protocol: grpc
+slo: {p99_ms: 5000, error_rate: 0}
+"""
+
+
+@pytest.fixture(scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    async with serve(tmp_path_factory.mktemp("artefact")) as running:
+        yield running
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    file = tmp_path / "profile.yaml"
+    file.write_text(PROFILE)
+    return file
+
+
+@pytest.mark.parametrize("file", sorted(PROFILES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_bundled_profiles_are_sound_and_name_no_task(file: Path) -> None:
+    profile = read_profile(file)
+    assert find_profile(file.stem) == file
+    assert {task for task, _ in entries(profile, ["a", "b"], file)} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("users: 4", "users: [4", 5, "not YAML"),
+        ("users: 4", "users: many", 4, "users: input should be a valid integer"),
+        ("users: 4", "users: 0", 4, "users: input should be greater than or equal to 1"),
+        ("users: 4\n", "", 1, "users: is missing"),
+        ("rate: 40", "speed: 40", 5, "speed: no such field; allowed: description, seconds, warmup, users, rate"),
+        ("protocol: grpc", "protocol: soap", 9, "mix.1.protocol: input should be 'rest' or 'grpc'"),
+        ("p99_ms", "p999_ms", 10, "slo.p999_ms: no such field; allowed: p50_ms, p95_ms, p99_ms, error_rate, rate"),
+        ("    protocol: grpc\n", "", 8, "mix.1.protocol: is missing"),
+        (PROFILE, "", 1, "the file: input should be a valid dictionary"),
+        (PROFILE, "- 1", 1, "the file: input should be a valid dictionary"),
+    ],
+)
+def test_a_broken_profile_is_told_with_file_line_and_what_is_allowed(
+    profile: Path, old: str, new: str, line: int, said: str
+) -> None:
+    profile.write_text(PROFILE.replace(old, new))
+    with pytest.raises(OperatorError) as caught:
+        read_profile(profile)
+    assert str(caught.value).startswith(f"{profile}:{line}: ")
+    assert said in str(caught.value)
+
+
+def test_an_unknown_task_is_told_with_its_line_and_the_known_ones(profile: Path) -> None:
+    with pytest.raises(OperatorError) as caught:
+        entries(read_profile(profile), ["classification"], profile)
+    assert str(caught.value) == (f"{profile}:8: no task 'echo' at this server; it has: classification, or '*' for each")
+
+
+def test_a_missing_profile_is_told_with_those_there_are() -> None:
+    with pytest.raises(OperatorError, match="laptop"):
+        read_profile(find_profile("nothing"))
+
+
+def test_each_broken_promise_has_its_line() -> None:
+    profile = Profile.model_validate(
+        {
+            "description": "",
+            "seconds": 1,
+            "users": 1,
+            "mix": [{"task": "a", "protocol": "rest", "slo": {"p50_ms": 5, "error_rate": None}}],
+            "slo": {"p99_ms": 10, "rate": 100, "error_rate": 0.01},
+        }
+    )
+    kept = Seen("Aggregated", "all", 100, 1, 100.0, 4, 8, 10)
+    part = Seen("a/Do", "rest", 100, 1, 100.0, 5, 8, 10)
+    mix = [("a", profile.mix[0])]
+    assert missed(profile, mix, LoadResult(kept, (part,), ())) == []
+    bad = Seen("Aggregated", "all", 100, 2, 99.0, 4, 8, 11)
+    slow = Seen("a/Do", "rest", 100, 100, 100.0, 6, 8, 10)
+    assert missed(profile, mix, LoadResult(bad, (slow,), ())) == [
+        "all calls: p99 11 ms, promised 10",
+        "all calls: 2.00% errors, promised 1.00%",
+        "all calls: 99.0 good calls/s, promised 100.0",
+        "rest a/Do: p50 6 ms, promised 5",
+    ]
+    nothing = Seen("Aggregated", "all", 0, 0, 0, 0, 0, 0)
+    assert missed(profile, [], LoadResult(nothing, (), ())) == ["all calls: no call was answered"]
+
+
+def load(server: Server, profile: Path, out: Path, *, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "loadtests.load", str(profile), "--out", str(out)]
+    command += ["--url", url or f"http://127.0.0.1:{server.settings.rest_port}"]
+    command += ["--grpc", f"127.0.0.1:{server.settings.grpc_port}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def run_load(
+    server: Server, profile: Path, out: Path, url: str | None = None, content: str = PROFILE
+) -> tuple[int, str]:
+    await asyncio.to_thread(profile.write_text, content)
+    done = await asyncio.to_thread(load, server, profile, out, url=url)
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_a_kept_profile_ends_well_and_leaves_its_report(server: Server, profile: Path, tmp_path: Path) -> None:
+    code, output = await run_load(server, profile, tmp_path / "out")
+    assert code == 0, output
+    assert "classification/Classify" in output
+    assert "echo/Echo" in output
+    found = {file.name for file in (tmp_path / "out").iterdir()}
+    assert {"load.json", "load.png", "locust.html", "locust_stats.csv", "locust_stats_history.csv"} <= found
+
+
+async def test_a_broken_promise_is_one_line_and_a_failure(server: Server, profile: Path, tmp_path: Path) -> None:
+    strict = PROFILE.replace("p99_ms: 5000", "p99_ms: 0.001")
+    code, output = await run_load(server, profile, tmp_path, content=strict)
+    assert code == 1
+    assert [line for line in output.splitlines() if line.startswith("missed: all calls: p99 ")]
+
+
+async def test_errors_count_against_the_promise(tmp_path: Path, profile: Path) -> None:
+    impatient = PROFILE.replace("rate: 40", "rate: 40\ntimeout: 0.0001")
+    async with serve(tmp_path) as server:
+        code, output = await run_load(server, profile, tmp_path / "out", content=impatient)
+    assert code == 1
+    assert "% errors, promised 0.00%" in output
+
+
+async def test_without_a_server_it_says_so(server: Server, profile: Path, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    code, output = await run_load(server, profile, tmp_path, url)
+    assert (code, "Traceback" in output) == (2, False)
+    assert f"No server answers at {url}" in output
+
+
+async def test_an_unknown_task_stops_it(server: Server, profile: Path, tmp_path: Path) -> None:
+    code, output = await run_load(server, profile, tmp_path, content=PROFILE.replace("task: echo", "task: dreams"))
+    assert (code, "no task 'dreams'" in output) == (2, True)
+
+
+STREAMS = """
+from gevent import monkey; monkey.patch_all()
+import gevent, time
+from locust.env import Environment
+from loadtests.load.users import StreamUser, paced
+from services.tasks.echo import ECHO, TASK
+
+class Stream(StreamUser):
+    protocol = "stream"
+    task_record, method = TASK, ECHO
+    wait_time = lambda self: 0
+    def open(self, request):
+        return paced([b"a", b"b", b"c"], 0.05)
+
+environment = Environment(user_classes=[Stream])
+environment.create_local_runner().start(1, spawn_rate=1)
+gevent.sleep(1)
+environment.runner.quit()
+first, whole = (environment.stats.get(name, "stream") for name in ("echo/Echo first", "echo/Echo"))
+print(whole.num_requests, first.median_response_time, whole.median_response_time)
+"""
+
+
+def test_streams_report_their_first_piece_and_their_end() -> None:
+    done = subprocess.run([sys.executable, "-c", STREAMS], capture_output=True, text=True, timeout=60, check=True)
+    number, first, whole = map(float, done.stdout.split())
+    assert 5 <= number <= 10
+    assert first < 50 <= 95 <= whole <= 200
