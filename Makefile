@@ -6,9 +6,10 @@ BIN     = $(VENV)/bin
 TORCH_ARGS ?=
 TORCH   = torch==2.13.0
 CONSTRAINTS = deploy/constraints.txt
+APT     = apt-get install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check fix proto bench failure overload peers clean
+.PHONY: help setup serve demo test browser check fix proto bench load failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,8 +28,19 @@ $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 serve: setup ## Serve the bundled models on a local Ray cluster (Ctrl-C stops)
 	$(BIN)/chorale serve
 
-test: setup check ## The whole suite, a local Ray cluster included, and `make check`
+demo: setup ## Pages for the running server, on port 7860
+	$(BIN)/chorale demo
+
+test: setup check browser ## The whole suite, a local Ray cluster included, and `make check`
 	$(BIN)/pytest
+
+# As root on Debian (a container, a CI machine) only: elsewhere nothing outside .venv is touched, and its tests skip.
+browser: ## Chromium for the tests of the pages, where this may install it
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	echo "Installing Chromium for the tests of the pages."; \
+	(timeout 180 $(APT) || { timeout 60 apt-get update; timeout 180 $(APT); }) >/dev/null 2>&1 || \
+	echo "Chromium could not be installed: the tests of the pages will be skipped."; fi
 
 check: setup ## Lint, types, import layers, protos and generated code
 	$(BIN)/ruff check .
@@ -47,6 +59,10 @@ proto: setup ## Generate services/pb from proto/
 
 bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
 	$(BIN)/chorale bench
+
+PROFILE ?= laptop
+load: setup ## A load profile against the running server (PROFILE=laptop): report in build/load, fails on a missed SLO
+	$(BIN)/python -m loadtests.load $(PROFILE)
 
 overload: setup ## Offer three times the capacity: goodput and latency in loadtests/results
 	$(BIN)/python -m loadtests.overload

@@ -1,5 +1,6 @@
 """The site behind a web server of its own. System fonts: its pages load nothing from anywhere else."""
 
+import signal
 import socket
 from collections.abc import Callable
 
@@ -26,6 +27,8 @@ def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], N
         listener = socket.create_server((host, port))
     except OSError as error:
         raise OperatorError(f"port {port} of {host} cannot be listened on ({error.strerror}); try --port") from error
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn stops, then raises them again for whoever was there before
+        signal.signal(number, lambda *_: None)
     with listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
         on_ready()

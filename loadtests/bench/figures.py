@@ -32,15 +32,18 @@ PEER_RATES = {("LitServe", AS_USED): 1.6, ("Triton", AS_USED): 1.6, ("LitServe",
 """Requests per second of the REST lane divided by a peer's, at least."""
 
 
-def figures(windows: Sequence[Window], alone: Sequence[Stack]) -> tuple[Figure, ...]:
+def figures(windows: Sequence[Window], alone: Sequence[Stack], page: float | None = None) -> tuple[Figure, ...]:
     """Every figure whose measurements are there.
 
     Args:
         windows: of the whole run.
         alone: starts of ``chorale serve`` with classification only.
+        page: seconds to the first page of the demo.
     """
     lane = [*_overhead(windows), *_rates(windows), *_cpu(windows), *_tails(windows)]
-    return (*lane, *_peers(windows), *(figure for stack in alone for figure in _alone(stack)))
+    stacks = (figure for stack in alone for figure in _alone(stack))
+    demo = [] if page is None else [Figure("chorale demo: first page after", page, 3.0, "s")]
+    return (*lane, *_peers(windows), *stacks, *demo)
 
 
 def _overhead(windows: Sequence[Window]) -> Iterator[Figure]:

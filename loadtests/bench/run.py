@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from loadtests.bench import direct, machine, report
 from loadtests.bench.contenders import CONTENDERS, Contender, OnRay
+from loadtests.bench.demo import first_page
 from loadtests.bench.figures import figures
 from loadtests.bench.generator import Generator
 from loadtests.bench.load import NAME
@@ -105,8 +106,10 @@ def _measure(console: Console, plan: Plan, sentences: Path, tasks: Sequence[str]
         bench = Bench(plan, Path(folder), tasks, generator, say)
         _rounds(bench, plan, contenders)
         alone = _alone(bench, tasks, contenders)
+        say("demo")
+        page = first_page()
     stacks = (*bench.stacks, *alone)
-    reached = figures(bench.windows, alone)
+    reached = figures(bench.windows, alone, page)
     about = {**_described(plan, len(texts)), **_peers(contenders, absent)}
     return Result(machine.describe(), about, tuple(bench.windows), stacks, reached)
 

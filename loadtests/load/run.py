@@ -14,7 +14,7 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_histor
 
 from loadtests.load.profile import Entry, Profile
 from loadtests.load.result import LoadResult, Second, Seen
-from loadtests.load.users import TaskUser, unary_methods, user_class, wait_for
+from loadtests.load.users import TaskUser, unary_methods, user_class
 from services.core.task import Task
 
 
@@ -42,7 +42,7 @@ def users_of(profile: Profile, mix: Sequence[tuple[Task, Entry]], target: Target
             host=hosts[entry.protocol],
             weight=entry.weight,
             timeout=profile.timeout,
-            wait_time=wait_for(profile.rate, profile.users),
+            period=profile.users / profile.rate if profile.rate else 0.0,
         )
         for task, entry in mix
         for method in unary_methods(task)

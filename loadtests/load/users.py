@@ -4,6 +4,7 @@ Clients are those of `services.clients`, which send nothing twice here: a retry 
 calling, derive from `TaskUser` and say how; streams and sound derive from `StreamUser`.
 """
 
+import random
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from itertools import cycle
 from typing import Any, ClassVar
 
 import gevent
-from locust import User, constant_throughput, task
+from locust import User, task
 
 from services.clients import NEVER, GrpcClient, RestClient, ServingError
 from services.core.schema import Request
@@ -26,10 +27,24 @@ class TaskUser(User):  # type: ignore[misc]  # locust has no types
     task_record: ClassVar[Task]
     method: ClassVar[Method]
     timeout: ClassVar[float] = 10.0
+    period: ClassVar[float] = 0.0
+    """Seconds between two calls of a user; none, and it calls again at once."""
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         self._requests = cycle(examples_of(self.task_record, self.method))
+
+    def on_start(self) -> None:
+        """Wait a part of the period, so that users do not call in step."""
+        gevent.sleep(random.uniform(0.0, self.period))  # noqa: S311
+        self._due = time.perf_counter()
+
+    def wait_time(self) -> float:
+        """What is left of the period. Who is late calls at once, but makes up for no more than one period."""
+        # Locust's constant_pacing counts from when users are made, all at once: they would call in step for ever.
+        late = time.perf_counter() - (self._due + self.period)
+        self._due += self.period * (1 + (late // self.period if late > self.period > 0 else 0))
+        return max(0.0, self._due - time.perf_counter())
 
     @property
     def name(self) -> str:
@@ -70,6 +85,7 @@ class RestUser(TaskUser):
 
     def on_start(self) -> None:
         """Connect."""
+        super().on_start()
         self._client = RestClient(self.host, timeout=self.timeout, retry=NEVER)
 
     def on_stop(self) -> None:
@@ -89,6 +105,7 @@ class GrpcUser(TaskUser):
 
     def on_start(self) -> None:
         """Connect."""
+        super().on_start()
         self._client = GrpcClient(self.host, tasks=[self.task_record], timeout=self.timeout, retry=NEVER)
 
     def on_stop(self) -> None:
@@ -139,7 +156,7 @@ _BASES: dict[str, type[TaskUser]] = {"rest": RestUser, "grpc": GrpcUser}
 
 
 def user_class(task_record: Task, method: Method, protocol: str, **fields: Any) -> type[TaskUser]:
-    """A user of one method; ``fields`` are locust's own: host, weight, wait_time."""
+    """A user of one method; ``fields`` are those of `TaskUser` and locust's own: host, weight."""
     base = _BASES[protocol]
     name = f"{method.verb}{protocol.title()}User"
     return type(name, (base,), {"abstract": False, "task_record": task_record, "method": method, **fields})
@@ -148,8 +165,3 @@ def user_class(task_record: Task, method: Method, protocol: str, **fields: Any) 
 def unary_methods(task_record: Task) -> list[Method]:
     """The methods there are users for."""
     return [method for method in task_record.methods if method.kind is Kind.UNARY and examples_of(task_record, method)]
-
-
-def wait_for(rate: float | None, users: int) -> Any:
-    """How long a user waits between calls, so that all together make ``rate`` a second."""
-    return constant_throughput(rate / users) if rate else (lambda _: 0)

@@ -30,6 +30,7 @@ class _Rest:
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
         self.url = url.rstrip("/")
+        self._secure = self.url.startswith("https:")  # reading the authorities takes longer than many calls
         self._timeout = timeout
         self._retry = retry or Retry()
 
@@ -88,7 +89,7 @@ class RestClient(_Rest):
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
         super().__init__(url, timeout=timeout, retry=retry)
-        self._http = httpx.Client(limits=_LIMITS)
+        self._http = httpx.Client(limits=_LIMITS, verify=self._secure)
 
     def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
         """The answer to ``request``.
@@ -136,7 +137,7 @@ class AsyncRestClient(_Rest):
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
         super().__init__(url, timeout=timeout, retry=retry)
-        self._http = httpx.AsyncClient(limits=_LIMITS)
+        self._http = httpx.AsyncClient(limits=_LIMITS, verify=self._secure)
 
     async def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
         """As `RestClient.call`."""

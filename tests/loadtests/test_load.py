@@ -171,7 +171,6 @@ from services.tasks.echo import ECHO, TASK
 class Stream(StreamUser):
     protocol = "stream"
     task_record, method = TASK, ECHO
-    wait_time = lambda self: 0
     def open(self, request):
         return paced([b"a", b"b", b"c"], 0.05)
 

@@ -43,8 +43,12 @@ class Chorale:
         return f"http://127.0.0.1:{self.rest_port}"
 
     def wait_ready(self, timeout: float) -> None:
+        self.wait_for("Try it:", timeout)
+
+    def wait_for(self, words: str, timeout: float) -> None:
+        """Until it has said these words."""
         end = time.monotonic() + timeout
-        while "Try it:" not in self.output:
+        while words not in self.output:
             assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.output}"
             assert time.monotonic() < end, f"not ready after {timeout} s:\n{self.output}"
             time.sleep(0.05)
