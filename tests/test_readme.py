@@ -76,7 +76,7 @@ def test_the_grpcurl_call_works(server: Chorale) -> None:
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
 def test_the_python_call_works(server: Chorale) -> None:
-    code = here(block("import grpc")[0], server)
+    code = here(block("from services.clients")[0], server)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("positive", "negative")
 

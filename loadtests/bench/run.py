@@ -106,7 +106,7 @@ def _measure(console: Console, plan: Plan, sentences: Path, tasks: Sequence[str]
         bench = Bench(plan, Path(folder), tasks, generator, say)
         _rounds(bench, plan, contenders)
         alone = _alone(bench, tasks, contenders)
-        say("demo")
+        progress.update(bar, description="demo", advance=1)
         page = first_page()
     stacks = (*bench.stacks, *alone)
     reached = figures(bench.windows, alone, page)

@@ -5,6 +5,7 @@ Settings that were set travel as arguments; a cluster's own environment (``CHORA
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from services.core.settings import Settings
@@ -32,5 +33,5 @@ def _application(task: str, builder: str, arguments: dict[str, Any]) -> dict[str
         "name": task or GATEWAY,
         "route_prefix": f"/{task}",
         "import_path": f"services.runtime.ray_applications:{builder}",
-        "args": arguments,
+        "args": deepcopy(arguments),  # so that YAML writes it out
     }

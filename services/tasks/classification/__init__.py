@@ -3,6 +3,8 @@
 from services.core.task import Method, Task
 from services.tasks.classification.schema import ClassifyRequest, ClassifyResponse
 
+__all__ = ["CLASSIFY", "TASK", "ClassifyRequest", "ClassifyResponse"]
+
 CLASSIFY = Method(
     verb="Classify",
     request=ClassifyRequest,

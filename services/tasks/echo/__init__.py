@@ -3,6 +3,8 @@
 from services.core.task import Method, Task
 from services.tasks.echo.schema import EchoRequest, EchoResponse
 
+__all__ = ["ECHO", "TASK", "EchoRequest", "EchoResponse"]
+
 ECHO = Method(
     verb="Echo",
     request=EchoRequest,
