@@ -1,1 +1,1 @@
-"""Pages over a running server: a tab per method of every task it announces. A client like any other."""
+"""Pages over a running server: a tab for every task it announces. A client like any other."""

@@ -14,6 +14,9 @@ from services.core.errors import OperatorError
 _USERS = 16
 """Calls under way at once, on each tab."""
 
+_LARGEST_FILE = "16mb"
+"""Of what people may upload, should a widget take files."""
+
 
 def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
     """Serve the pages until SIGINT or SIGTERM.
@@ -44,8 +47,20 @@ def build_app(url: str, grpc: str) -> FastAPI:
     site = build_site(*read_server(url), url, grpc)
     site.queue(default_concurrency_limit=_USERS)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+    theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",  # legible
+    )
     mounted: FastAPI = gr.mount_gradio_app(
-        app, site, "", footer_links=[], theme=theme, css=STYLE.read_text(), ssr_mode=False, pwa=False, run_history=False
+        app,
+        site,
+        "",
+        footer_links=[],
+        theme=theme,
+        css=STYLE.read_text(),
+        ssr_mode=False,
+        pwa=False,
+        run_history=False,
+        max_file_size=_LARGEST_FILE,
     )
     return mounted

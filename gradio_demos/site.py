@@ -1,14 +1,15 @@
-"""The site: a title, how the server is, and a tab per method of every task that the server announces."""
+"""The site: a title, how the server is, and a tab for every task that the server announces."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from gradio_demos.tab import Server, add_tab
+from gradio_demos.tab import Server, add_method, add_models
 from services.clients import NEVER, AsyncRestClient, RestClient, ServingError
-from services.edges.cards import ModelCard, TaskCard
+from services.edges.cards import MethodCard, ModelCard, TaskCard
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -43,20 +44,31 @@ def build_site(tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str,
         gr.HTML(f'<h1>Chorale</h1><p class="server">Models served at <code>{escape(url)}</code></p>')
         state = gr.HTML(_READY)
         for task in tasks:
-            for method in task.methods:
-                if method.kind == "unary":
-                    with gr.Tab(_title(method.verb), id=method.verb):
-                        add_tab(server, task, method, [model for model in models if model.task == task.name])
+            if methods := [method for method in task.methods if method.kind == "unary"]:
+                with gr.Tab(task.name.replace("_", " ").capitalize(), id=task.name):
+                    _add_task(server, task, methods, [model for model in models if model.task == task.name])
 
         async def look() -> str:
             try:
-                await watcher.tasks()
+                away = [task for task, ready in (await watcher.ready()).items() if not ready]
             except ServingError as error:
-                return f'<p class="state away" role="status">{escape(error.message)} Waiting for it to come back.</p>'
-            return _READY
+                return _waiting(error.message)
+            return _waiting(f"Not ready yet: {', '.join(away)}.") if away else _READY
 
-        gr.Timer(_LOOK_SECONDS).tick(look, outputs=state, show_progress="hidden", api_name=False, queue=False)
+        gr.Timer(_LOOK_SECONDS).tick(look, outputs=state, show_progress="hidden", api_visibility="private", queue=False)
     return site
+
+
+def _add_task(server: Server, task: TaskCard, methods: Sequence[MethodCard], models: Sequence[ModelCard]) -> None:
+    """Fill the tab that is open: the models, and the method, or a tab for each of several."""
+    add_models(models)
+    for method in methods:
+        with gr.Tab(_title(method.verb), id=method.verb) if len(methods) > 1 else nullcontext():
+            add_method(server, task, method)
+
+
+def _waiting(why: str) -> str:
+    return f'<p class="state away" role="status">{escape(why)} Waiting for it.</p>'
 
 
 def _title(verb: str) -> str:

@@ -47,9 +47,13 @@ class Outputs:
         return [self.message, self.view, self.answer, self.curl, self.grpcurl, self.python]
 
 
-def add_tab(server: Server, task: TaskCard, method: MethodCard, models: Sequence[ModelCard]) -> None:
-    """Fill the tab that is open with a method."""
+def add_models(models: Sequence[ModelCard]) -> None:
+    """Say what the models are, and how good."""
     gr.HTML("".join(map(_model, models)), elem_classes="models")
+
+
+def add_method(server: Server, task: TaskCard, method: MethodCard) -> None:
+    """Fill the tab that is open with a method."""
     show = find_view(task.name)
     examples = [example for example in task.examples if _fits(example, method)]
     with gr.Row(equal_height=False):
@@ -97,7 +101,7 @@ def _outputs(calls: Sequence[str], *, has_view: bool) -> Outputs:
 def _code(label: str, call: str) -> gr.Code:
     language = "python" if label == "Python" else "shell"
     with gr.Tab(label):
-        return gr.Code(call, language, lines=3, show_label=False, wrap_lines=True, interactive=False)
+        return gr.Code(call, language, lines=3, max_lines=12, show_label=False, wrap_lines=True, interactive=False)
 
 
 def _caller(
@@ -148,8 +152,8 @@ def _model(model: ModelCard) -> str:
 def _label(example: Mapping[str, Any]) -> str:
     """The first words of an example, and what else it sets."""
     first, *others = example.items()
-    words = first[1] if isinstance(first[1], str) else " / ".join(map(str, first[1]))
-    return ", ".join([shorten(words, 70, placeholder="…"), *(f"{name} {value}" for name, value in others)])
+    words = " / ".join(map(str, first[1])) if isinstance(first[1], list) else str(first[1])
+    return ", ".join([shorten(words, 60, placeholder="…"), *(f"{name} {value}" for name, value in others)])
 
 
 def _fits(example: Mapping[str, Any], method: MethodCard) -> bool:

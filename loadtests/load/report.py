@@ -34,8 +34,7 @@ def plot(seconds: Sequence[Second], file: Path) -> None:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     rate, latency = figure.subplots(2, 1, sharex=True)
-    start = seconds[0].at if seconds else 0.0
-    at = [second.at - start for second in seconds]
+    at = [second.at for second in seconds]
     rate.plot(at, [second.rate for second in seconds], label="calls")
     rate.plot(at, [second.errors for second in seconds], label="errors", color="tab:red")
     rate.set_ylabel("per second")

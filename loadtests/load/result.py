@@ -19,7 +19,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Second:
-    """One second of the test, over all calls; times in milliseconds."""
+    """One second of the test, over all calls: its end, calls, errors, and times in milliseconds."""
 
     at: float
     rate: float

@@ -1,9 +1,7 @@
 """One load test: users started, watched and stopped; what they saw. Runs in a process that gevent has patched."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
 from loadtests.load.profile import Entry, Profile
-from loadtests.load.result import LoadResult, Second, Seen
+from loadtests.load.result import LoadResult, Seen
+from loadtests.load.timeline import Timeline
 from loadtests.load.users import TaskUser, unary_methods, user_class
 from services.core.task import Task
 
@@ -57,34 +56,24 @@ def run_load(profile: Profile, users: Sequence[type[TaskUser]], out: Path) -> Lo
     gevent.sleep(profile.warmup)
     environment.stats.reset_all()
     writer = StatsCSVFileWriter(environment, PERCENTILES_TO_REPORT, str(out / "locust"), full_history=True)
-    greenlets = [gevent.spawn(stats_history, runner), gevent.spawn(writer)]
-    started = time.time()
+    greenlets = [gevent.spawn(stats_history, runner), gevent.spawn(writer)]  # both for locust's own report
+    timeline = Timeline()
+    environment.events.request.add_listener(timeline.add)
     gevent.sleep(profile.seconds)
-    result = _result(environment, time.time() - started)
+    result = _result(environment, timeline)
     runner.quit()
     gevent.killall(greenlets, block=True)
     (out / "locust.html").write_text(get_html_report(environment, show_download_link=False), encoding="utf-8")
     return result
 
 
-def _result(environment: Environment, seconds: float) -> LoadResult:
-    stats = environment.stats
-    parts = tuple(_seen(entry, seconds) for _, entry in sorted(stats.entries.items()))
-    return LoadResult(_seen(stats.total, seconds), parts, tuple(_second(row) for row in stats.history))
+def _result(environment: Environment, timeline: Timeline) -> LoadResult:
+    stats, elapsed = environment.stats, timeline.elapsed
+    parts = tuple(_seen(entry, elapsed) for _, entry in sorted(stats.entries.items()))
+    return LoadResult(_seen(stats.total, elapsed), parts, timeline.seconds())
 
 
 def _seen(entry: Any, seconds: float) -> Seen:
     p50, p95, p99 = (float(entry.get_response_time_percentile(share)) for share in (0.5, 0.95, 0.99))
     calls, errors = entry.num_requests, entry.num_failures
     return Seen(entry.name, entry.method or "all", calls, errors, (calls - errors) / seconds, p50, p95, p99)
-
-
-def _second(row: Any) -> Second:
-    """One row of locust's history; each figure is a pair of a time and a value."""
-
-    def value(name: str) -> float:
-        return float(row[name][1] or 0.0)
-
-    at = datetime.fromisoformat(row["time"]).timestamp()
-    percentiles = (value("response_time_percentile_0.5"), value("response_time_percentile_0.95"))
-    return Second(at, value("current_rps"), value("current_fail_per_sec"), *percentiles)

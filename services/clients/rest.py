@@ -20,6 +20,8 @@ from services.edges.status import read_error
 URL = "http://127.0.0.1:8000"
 """Where ``chorale serve`` has REST unless told otherwise."""
 
+_READY = "/readyz"
+
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 _Card = TypeVar("_Card", bound=BaseModel)
@@ -62,7 +64,8 @@ class _Rest:
             raise ServingError(Code.UNAVAILABLE, message) from error
 
     def _content(self, response: httpx.Response) -> bytes:
-        if response.status_code == 200:
+        # A server that is not ready says so with 503 and the body of one that is.
+        if response.status_code == 200 or (response.status_code == 503 and response.url.path.endswith(_READY)):
             return response.content
         raise read_error(response.content, response.headers.get("retry-after")) or self._stranger(response.status_code)
 
@@ -70,6 +73,12 @@ class _Rest:
         """Something between, or another server altogether, answered."""
         code = Code.UNAVAILABLE if status >= 500 else Code.NOT_FOUND
         return ServingError(code, f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?")
+
+    def _tasks_ready(self, content: bytes) -> dict[str, bool]:
+        try:
+            return TypeAdapter(dict[str, bool]).validate_python(json.loads(content)["tasks"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._stranger(503) from error
 
     def _cards(self, card: type[_Card], field: str, content: bytes) -> tuple[_Card, ...]:
         try:
@@ -111,6 +120,10 @@ class RestClient(_Rest):
     def models(self, **options: Unpack[CallOptions]) -> tuple[ModelCard, ...]:
         """The models the server has. Raises as `call` does."""
         return self._cards(ModelCard, "data", self._send(self._open(options), "/v1/models"))
+
+    def ready(self, **options: Unpack[CallOptions]) -> dict[str, bool]:
+        """Whether each task can answer. Raises as `call` does."""
+        return self._tasks_ready(self._send(self._open(options), _READY))
 
     def close(self) -> None:
         """Close the connections."""
@@ -155,6 +168,10 @@ class AsyncRestClient(_Rest):
     async def models(self, **options: Unpack[CallOptions]) -> tuple[ModelCard, ...]:
         """As `RestClient.models`."""
         return self._cards(ModelCard, "data", await self._send(self._open(options), "/v1/models"))
+
+    async def ready(self, **options: Unpack[CallOptions]) -> dict[str, bool]:
+        """As `RestClient.ready`."""
+        return self._tasks_ready(await self._send(self._open(options), _READY))
 
     async def close(self) -> None:
         """Close the connections."""

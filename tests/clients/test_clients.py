@@ -233,10 +233,19 @@ async def test_what_a_server_announces_is_read(tmp_path: Path) -> None:
     async with serve(tmp_path) as server, AsyncRestClient(f"http://127.0.0.1:{server.settings.rest_port}") as client:
         cards = {card.name: card for card in await client.tasks()}
         assert cards["classification"].methods[0].rpc == TASK.rpc(CLASSIFY)
+        assert await client.ready() == {"classification": True, "echo": True}
         models = {card.task: card for card in await client.models()}
         assert (models["classification"].id, models["classification"].licence) == ("fake@1", "none")
         answer = await client.post(cards["echo"].methods[0].route, cards["echo"].examples[0])
         assert answer["results"] == [cards["echo"].examples[0]]
+
+
+async def test_a_server_that_is_not_ready_is_told_from_one_that_is_away() -> None:
+    body = b'{"ready": false, "tasks": {"classification": false, "echo": true}}'
+    said = listener(lambda n: http("503 Service Unavailable", body if n == 1 else b"no"))
+    async with said as (port, _), AsyncRestClient(f"http://127.0.0.1:{port}", retry=NEVER) as client:
+        assert await client.ready() == {"classification": False, "echo": True}
+        assert (await failure(client.ready())).code is Code.UNAVAILABLE
 
 
 async def test_a_method_of_an_unknown_task_is_told_as_that() -> None:

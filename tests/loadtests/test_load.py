@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from loadtests.load.profile import PROFILES, Profile, entries, find_profile, read_profile
-from loadtests.load.result import LoadResult, Seen
+from loadtests.load.result import LoadResult, Second, Seen
 from loadtests.load.slo import missed
+from loadtests.load.timeline import Timeline
 from services.core.errors import OperatorError
 from tests.serving import Server, free_port, serve
 
@@ -108,6 +109,15 @@ def test_each_broken_promise_has_its_line() -> None:
     ]
     nothing = Seen("Aggregated", "all", 0, 0, 0, 0, 0, 0)
     assert missed(profile, [], LoadResult(nothing, (), ())) == ["all calls: no call was answered"]
+
+
+def test_seconds_are_summed_up_once_each_the_empty_ones_too() -> None:
+    clock = [100.0]
+    timeline = Timeline(lambda: clock[0])
+    for at, milliseconds, failed in [(100.1, 10, False), (100.9, 30, True), (102.5, 7, False), (103.2, 1, False)]:
+        clock[0] = at
+        timeline.add(response_time=milliseconds, exception=ValueError() if failed else None, name="extra")
+    assert timeline.seconds() == (Second(1, 2, 1, 20, 29), Second(2, 0, 0, 0, 0), Second(3, 1, 0, 7, 7))
 
 
 def load(server: Server, profile: Path, out: Path, *, url: str | None = None) -> subprocess.CompletedProcess[str]:
