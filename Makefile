@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 TORCH_ARGS ?=
 TORCH   = torch==2.13.0
 CONSTRAINTS = deploy/constraints.txt
-APT     = apt-get install -y --no-install-recommends chromium
+APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve demo test browser check fix proto bench load failure overload peers clean
@@ -39,7 +39,7 @@ browser: ## Chromium for the tests of the pages, where this may install it
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	echo "Installing Chromium for the tests of the pages."; \
-	(timeout 180 $(APT) || { timeout 60 apt-get update; timeout 180 $(APT); }) >/dev/null 2>&1 || \
+	(timeout 120 $(APT) || { timeout 30 apt-get update; timeout 120 $(APT); }) >/dev/null 2>&1 || \
 	echo "Chromium could not be installed: the tests of the pages will be skipped."; fi
 
 check: setup ## Lint, types, import layers, protos and generated code
