@@ -79,7 +79,7 @@ def _resolved(choice: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapp
 
 def _type(choices: list[Mapping[str, Any]]) -> FieldType:
     match [choice.get("type") for choice in choices]:
-        case ["string", "array"] if choices[1].get("items", {}).get("type") == "string":
+        case ["string", "array"] if _is_string(choices[1].get("items")):
             return FieldType.TEXTS
         case ["string"] if all(isinstance(choice, str) for choice in choices[0].get("enum", ())):
             return FieldType.CHOICE if "enum" in choices[0] else FieldType.STRING
@@ -90,3 +90,7 @@ def _type(choices: list[Mapping[str, Any]]) -> FieldType:
         case ["number"]:
             return FieldType.NUMBER
     return FieldType.JSON
+
+
+def _is_string(schema: Any) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "string"

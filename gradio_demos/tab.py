@@ -114,10 +114,17 @@ def _caller(
             answer = await server.client.post(method.route, body)
         except ServingError as error:
             return (gr.HTML(_sentence(error), visible=True), "", None, *_calls(server, method, body))
-        html = show(body, answer) if show else ""
-        return (gr.HTML("", visible=False), html, answer, *_calls(server, method, body))
+        return (gr.HTML("", visible=False), _view(show, body, answer), answer, *_calls(server, method, body))
 
     return call
+
+
+def _view(show: Show | None, body: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
+    """The answer as the task's view has it; a server may be newer than the view."""
+    try:
+        return show(body, answer) if show else ""
+    except (KeyError, TypeError, ValueError):
+        return "<p>This answer is not as its view expects; below it stands as it came.</p>"
 
 
 def _body(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]:

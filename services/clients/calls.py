@@ -86,7 +86,7 @@ class Call:
         """
         harmless = self._idempotent or isinstance(error.__cause__, NeverBegunError)
         again = error.code is Code.OVERLOADED or (error.code is Code.UNAVAILABLE and harmless)
-        pause: float = self._retry.first * 2**self._failed * random.uniform(0.5, 1.5)  # noqa: S311  # spread, not secret
+        pause: float = self._retry.first * 2.0 ** min(self._failed, 60) * random.uniform(0.5, 1.5)  # noqa: S311  # spread, not secret
         pause = max(min(self._retry.longest, pause), error.retry_after or 0.0)
         if not again or self._failed >= self._retry.times or pause >= self.remaining():
             raise error

@@ -25,13 +25,14 @@ _READY = "/readyz"
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
 _Card = TypeVar("_Card", bound=BaseModel)
+_Part = TypeVar("_Part")
 
 
 class _Rest:
     """What both clients share: all but the waiting."""
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked(url)
         self._secure = self.url.startswith("https:")  # reading the authorities takes longer than many calls
         self._timeout = timeout
         self._retry = retry or Retry()
@@ -65,7 +66,7 @@ class _Rest:
 
     def _content(self, response: httpx.Response) -> bytes:
         # A server that is not ready says so with 503 and the body of one that is.
-        if response.status_code == 200 or (response.status_code == 503 and response.url.path.endswith(_READY)):
+        if response.status_code == 200 or (response.status_code == 503 and response.content.startswith(b'{"ready"')):
             return response.content
         raise read_error(response.content, response.headers.get("retry-after")) or self._stranger(response.status_code)
 
@@ -74,15 +75,20 @@ class _Rest:
         code = Code.UNAVAILABLE if status >= 500 else Code.NOT_FOUND
         return ServingError(code, f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?")
 
+    def _fields(self, content: bytes) -> dict[str, Any]:
+        return self._part(dict[str, Any], content)
+
     def _tasks_ready(self, content: bytes) -> dict[str, bool]:
-        try:
-            return TypeAdapter(dict[str, bool]).validate_python(json.loads(content)["tasks"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise self._stranger(503) from error
+        return self._part(dict[str, bool], content, "tasks")
 
     def _cards(self, card: type[_Card], field: str, content: bytes) -> tuple[_Card, ...]:
+        return self._part(tuple[card, ...], content, field)  # type: ignore[valid-type]
+
+    def _part(self, kind: type[_Part], content: bytes, field: str | None = None) -> _Part:
+        """An answer, or one field of it."""
         try:
-            return TypeAdapter(tuple[card, ...]).validate_python(json.loads(content)[field])  # type: ignore[valid-type]
+            answer = json.loads(content)
+            return TypeAdapter(kind).validate_python(answer if field is None else answer[field])
         except (ValueError, KeyError, TypeError) as error:
             raise self._stranger(200) from error
 
@@ -111,7 +117,7 @@ class RestClient(_Rest):
 
     def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
         """The answer to a body, both as JSON has them. Raises as `call` does."""
-        return dict(json.loads(self._send(self._open(options), route, json.dumps(body).encode())))
+        return self._fields(self._send(self._open(options), route, json.dumps(body).encode()))
 
     def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """The tasks the server has. Raises as `call` does."""
@@ -159,7 +165,7 @@ class AsyncRestClient(_Rest):
 
     async def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
         """As `RestClient.post`."""
-        return dict(json.loads(await self._send(self._open(options), route, json.dumps(body).encode())))
+        return self._fields(await self._send(self._open(options), route, json.dumps(body).encode()))
 
     async def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """As `RestClient.tasks`."""
@@ -191,6 +197,17 @@ class AsyncRestClient(_Rest):
                 return self._content(response)
             except ServingError as error:
                 await asyncio.sleep(call.pause(error))
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = httpx.URL(url)
+        fit = parts.scheme in ("http", "https") and parts.host
+    except httpx.InvalidURL:
+        fit = False
+    if not fit:
+        raise ServingError(Code.INVALID_ARGUMENT, f"{url!r} is no URL of a server; give one such as {URL}.", "url")
+    return url.rstrip("/")
 
 
 def _body(method: Method[AnswerT_co], request: Request) -> bytes:

@@ -222,6 +222,23 @@ async def test_what_is_no_answer_of_ours_is_told_as_that(kind: str, answer: byte
         assert (await failure(caller.call(CLASSIFY, REQUEST))).code is code
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://", "", "http://[::1", "http://a:b:c"])
+def test_what_is_no_url_is_told_at_once(url: str) -> None:
+    for client in (RestClient, AsyncRestClient):
+        with pytest.raises(ServingError) as caught:
+            client(url)
+        assert (caught.value.code, caught.value.param) == (Code.INVALID_ARGUMENT, "url")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"no", b"{}", b'{"tasks": 1, "data": [{}]}'])
+async def test_pages_that_are_not_ours_are_told_as_that(body: bytes) -> None:
+    async with listener(lambda _: http("200 OK", body)) as (port, _):
+        client = AsyncRestClient(f"http://127.0.0.1:{port}", retry=NEVER)
+        for page in (client.tasks(), client.models(), client.ready()):
+            assert "not as a Chorale server does" in (await failure(page)).message
+        await client.close()
+
+
 async def test_a_newer_server_is_understood() -> None:
     answer = {"model": "m@1", "results": [], "novelty": 1, "usage": {"tokens": 3, "joules": 2}}
     said = http("200 OK", json.dumps(answer).encode())
@@ -270,7 +287,13 @@ def test_an_answer_read_from_protobuf_is_the_answer_that_was_written(answer: Cla
     assert read == answer
 
 
-@given(st.integers(0, 20), st.floats(0.001, 10), st.floats(0.001, 10), st.none() | st.floats(0, 20), st.floats(1, 100))
+@given(
+    st.sampled_from([0, 1, 20, 3000]),
+    st.floats(0.001, 10),
+    st.floats(0.001, 10),
+    st.none() | st.floats(0, 20),
+    st.floats(1, 100),
+)
 def test_pauses_grow_keep_their_bounds_and_end(
     times: int, first: float, longest: float, asked: float | None, timeout: float
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradio_demos.schema import Field, FieldType, fields_of
+from gradio_demos.tab import _view
 from gradio_demos.views import find_view
 from gradio_demos.widgets import widget
 from services.clients import Code, ServingError
@@ -116,6 +117,13 @@ def test_bars_show_texts_and_labels_as_text_whatever_they_hold(text: str) -> Non
     reader.close()
     assert reader.tags == ["section", "p", "div", "span", "span", "span", "span"]
     assert "".join(reader.words) == f"({text}[{text}25.0 %"
+
+
+def test_an_answer_that_a_view_does_not_know_is_told_as_that() -> None:
+    show = find_view("classification")
+    assert "as it came" in _view(show, {"text": "a"}, {"novelty": []})
+    assert "as it came" in _view(show, {"text": ["a", "b"]}, {"results": [{"labels": []}]})
+    assert _view(None, {}, {}) == ""
 
 
 @pytest.mark.parametrize("task", ["echo", "../views", "no such", ""])
