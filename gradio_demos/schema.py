@@ -31,8 +31,6 @@ class Field:
         required: whether a request must have it.
         default: what the server takes when it is left out; None if it says nothing.
         choices: of a CHOICE.
-        minimum: of a number.
-        maximum: of a number.
     """
 
     name: str
@@ -41,15 +39,13 @@ class Field:
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
 
 
 def fields_of(schema: Mapping[str, Any]) -> tuple[Field, ...]:
     """The fields of a request schema: those it requires first, then in its order."""
     required = set(schema.get("required", ()))
     fields = [
-        _field(name, value, schema.get("$defs", {}), required=name in required)
+        _field(name, value if isinstance(value, Mapping) else {}, schema.get("$defs", {}), required=name in required)
         for name, value in schema.get("properties", {}).items()
     ]
     return tuple(sorted(fields, key=lambda field: not field.required))
@@ -66,8 +62,6 @@ def _field(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any],
         required,
         schema.get("default"),
         tuple(map(str, value.get("enum", ()))),
-        value.get("minimum"),
-        value.get("maximum"),
     )
 
 

@@ -29,7 +29,9 @@ def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], N
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
-        raise OperatorError(f"port {port} of {host} cannot be listened on ({error.strerror}); try --port") from error
+        raise OperatorError(
+            f"port {port} of {host} cannot be listened on ({error.strerror}); choose another"
+        ) from error
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn stops, then raises them again for whoever was there before
         signal.signal(number, lambda *_: None)
     with listener:

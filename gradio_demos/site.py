@@ -38,7 +38,8 @@ def build_site(tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str,
         url: of its REST.
         grpc: address of its gRPC, as people reach it.
     """
-    server = Server(AsyncRestClient(url, timeout=60), url, grpc)
+    client = AsyncRestClient(url, timeout=60)
+    server = Server(client, client.url, grpc)
     watcher = AsyncRestClient(url, timeout=2, retry=NEVER)
     with gr.Blocks(title="Chorale", analytics_enabled=False) as site:
         gr.HTML(f'<h1>Chorale</h1><p class="server">Models served at <code>{escape(url)}</code></p>')
@@ -55,6 +56,7 @@ def build_site(tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str,
                 return _waiting(error.message)
             return _waiting(f"Not ready yet: {', '.join(away)}.") if away else _READY
 
+        site.load(look, outputs=state, show_progress="hidden", api_visibility="private", queue=False)
         gr.Timer(_LOOK_SECONDS).tick(look, outputs=state, show_progress="hidden", api_visibility="private", queue=False)
     return site
 

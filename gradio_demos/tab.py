@@ -111,7 +111,7 @@ def _caller(
         body: dict[str, Any] = {}
         try:
             body = _body(widgets, values)
-            answer = await server.client.post(method.route, body)
+            answer = await server.client.post(method.route, body, idempotent=method.idempotent)
         except ServingError as error:
             return (gr.HTML(_sentence(error), visible=True), "", None, *_calls(server, method, body))
         return (gr.HTML("", visible=False), _view(show, body, answer), answer, *_calls(server, method, body))
@@ -158,7 +158,7 @@ def _model(model: ModelCard) -> str:
 
 def _label(example: Mapping[str, Any]) -> str:
     """The first words of an example, and what else it sets."""
-    first, *others = example.items()
+    first, *others = example.items() or [("", "nothing")]
     words = " / ".join(map(str, first[1])) if isinstance(first[1], list) else str(first[1])
     return ", ".join([shorten(words, 60, placeholder="…"), *(f"{name} {value}" for name, value in others)])
 

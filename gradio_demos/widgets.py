@@ -46,12 +46,12 @@ def _texts(field: Field) -> Widget:
     many = gr.Checkbox(label="Each line is a text of its own", value=True, container=False)
 
     def read(text: str, by_line: bool) -> Any:  # as Gradio calls it
-        lines = [line for line in text.splitlines() if line.strip()] if by_line else [text]
+        lines = [line for line in text.split("\n") if line.strip()] if by_line else [text]
         return lines[0] if len(lines) == 1 else lines or text
 
     def show(value: Any) -> tuple[Any, ...]:
         texts = [value] if isinstance(value, str) else value or [""]
-        return "\n".join(texts), not any("\n" in text for text in texts)
+        return "\n".join(map(str, texts)), not any("\n" in str(text) for text in texts)
 
     return Widget(field, (box, many), read, show)
 
@@ -67,14 +67,18 @@ def _choice(field: Field) -> Widget:
 
 
 def _boolean(field: Field) -> Widget:
+    if field.default is None and not field.required:  # left out is a third choice
+        choices = [("the default", None), ("yes", True), ("no", False)]
+        return _plain(field, gr.Dropdown(choices, label=field.name, info=field.description), lambda value: value)
     box = gr.Checkbox(value=bool(field.default), label=field.name, info=field.description)
     return _plain(field, box, bool)
 
 
 def _number(field: Field) -> Widget:
     precision = 0 if field.type is FieldType.INTEGER else None
-    limits = {"minimum": field.minimum, "maximum": field.maximum, "precision": precision}
-    box = gr.Number(value=field.default, label=field.name, info=field.description, **limits)
+    # No limits here: what is past them, the server says in a sentence.
+    default = field.default if isinstance(field.default, int | float) else None
+    box = gr.Number(value=default, label=field.name, info=field.description, precision=precision)
     return _plain(field, box, lambda value: value)
 
 

@@ -45,11 +45,17 @@ def main(
 
 def _run(file: Path, target: Target, out: Path) -> list[str]:
     chosen: Profile = read_profile(file)
+    packages = Settings().task_packages
     with RestClient(target.url, timeout=10) as client:
         served = [card.name for card in client.tasks()]
-    tasks = {task.name: task for task in discover(Settings().task_packages, opt_in=True) if task.name in served}
+    tasks = {task.name: task for task in discover(packages, opt_in=True) if task.name in served}
+    if not tasks:
+        raise OperatorError(f"of the server's tasks ({', '.join(served)}) none is in CHORALE_TASK_PACKAGES here")
     mix = entries(chosen, list(tasks), file)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"{out} cannot be a folder for the report: {error.strerror}") from error
     console.print(f"{chosen.description} {chosen.seconds:g} s, {chosen.users} users.", markup=False)
     result = run_load(chosen, users_of(chosen, [(tasks[name], entry) for name, entry in mix], target), out)
     broken = missed(chosen, mix, result)

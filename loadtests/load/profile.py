@@ -1,6 +1,6 @@
 """A load profile: which calls, how many a second, for how long, what must hold. Read from YAML; errors have lines."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +46,7 @@ class Profile(_Part):
     description: str
     seconds: float = Field(gt=0, le=86_400)
     """How long it is measured."""
-    warmup: float = Field(default=2.0, ge=0)
+    warmup: float = Field(default=2.0, ge=0, le=3600)
     """Seconds before that, not counted."""
     users: int = Field(ge=1, le=10_000)
     """Calls in flight at most."""
@@ -65,22 +65,46 @@ def read_profile(file: Path) -> Profile:
     Raises:
         OperatorError: no such file, no YAML, or not a profile; names file, line, and what is allowed.
     """
+    root = _compose(file)
     try:
-        text = file.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{file}: cannot be read: {error}; bundled: {_bundled()}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise OperatorError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, AttributeError, yaml.YAMLError) as error:  # a tag or date that cannot be one
+        raise OperatorError(f"{file}: a value is not what it says it is: {error}") from error
     try:
         return Profile.model_validate(content)
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
+        problems = error.errors(include_url=False, include_input=False)
+        # A field there is not is likely the misspelt name of one that is missing.
+        problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
         message = _sentence(problem["loc"], problem["type"], problem["msg"])
         raise OperatorError(f"{file}:{_line(root, problem['loc'])}: {message}") from error
+
+
+def _compose(file: Path) -> yaml.Node | None:
+    """The nodes of a file, which know their lines."""
+    try:
+        root = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"{file}: cannot be read: {error}; bundled: {_bundled()}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise OperatorError(f"{file}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    if twice := next(_repeated(root), None):
+        raise OperatorError(f"{file}:{twice.start_mark.line + 1}: {twice.value} is there twice")
+    return root
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    """Keys that are in one mapping twice; of profiles only: mappings in mappings or lists, no deeper than three."""
+    nodes = [node]
+    for _ in range(4):
+        mappings = [one for one in nodes if isinstance(one, yaml.MappingNode)]
+        for mapping in mappings:
+            keys = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
+            yield from (key for at, key in enumerate(keys) if key.value in {one.value for one in keys[:at]})
+        below = [value for mapping in mappings for _, value in mapping.value]
+        nodes = below + [one for node in nodes if isinstance(node, yaml.SequenceNode) for one in node.value]
 
 
 def find_profile(name: str) -> Path:
@@ -93,16 +117,23 @@ def entries(profile: Profile, tasks: Sequence[str], file: Path) -> list[tuple[st
     """Each entry with the task it calls.
 
     Raises:
-        OperatorError: an entry names a task that the server has not.
+        OperatorError: an entry names a task that the server has not, or what another entry names; with its line.
     """
-    named = {entry.task for entry in profile.mix}
-    if unknown := sorted(named - {EVERY, *tasks}):
-        line = _line_of_task(file, unknown[0])
-        raise OperatorError(
-            f"{file}:{line}: no task {unknown[0]!r} at this server; it has: {', '.join(tasks)}, or '*' for each"
-        )
-    rest = [task for task in tasks if task not in named]
-    return [(task, entry) for entry in profile.mix for task in (rest if entry.task == EVERY else [entry.task])]
+    named, root = {entry.task for entry in profile.mix} - {EVERY}, _compose(file)
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for number, entry in enumerate(profile.mix):
+        where = f"{file}:{_line(root, ('mix', number, 'task'))}"
+        if entry.task not in (EVERY, *tasks):
+            raise OperatorError(
+                f"{where}: no task {entry.task!r} at this server; it has: {', '.join(tasks)}, or '*' for each"
+            )
+        if (entry.task, entry.protocol) in seen:
+            raise OperatorError(f"{where}: {entry.task} over {entry.protocol} is in the mix twice; give it a weight")
+        seen.add((entry.task, entry.protocol))
+        chosen = [task for task in tasks if task not in named] if entry.task == EVERY else [entry.task]
+        found += [(task, entry) for task in chosen]
+    return found
 
 
 def _bundled() -> str:
@@ -113,6 +144,8 @@ def _sentence(loc: tuple[int | str, ...], kind: str, message: str) -> str:
     where = ".".join(map(str, loc)) or "the file"
     if kind == "extra_forbidden":
         return f"{where}: no such field; allowed: {', '.join(_model_at(loc).model_fields)}"
+    if kind == "model_type":
+        return f"{where}: give these fields: {', '.join(_model_at(loc).model_fields)}"
     if kind == "missing":
         return f"{where}: is missing"
     return f"{where}: {message[:1].lower()}{message[1:]}"
@@ -138,9 +171,3 @@ def _line(node: yaml.Node | None, loc: Sequence[int | str]) -> int:
             break
         line, node = pair[0].start_mark.line + 1, pair[1]
     return line
-
-
-def _line_of_task(file: Path, task: str) -> int:
-    root = yaml.compose(file.read_text(encoding="utf-8"), yaml.SafeLoader)
-    numbers = [number for number, entry in enumerate(read_profile(file).mix) if entry.task == task]
-    return _line(root, ("mix", numbers[0], "task"))

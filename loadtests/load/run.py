@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gevent
 from locust.env import Environment
@@ -11,7 +10,7 @@ from locust.html import get_html_report
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_history
 
 from loadtests.load.profile import Entry, Profile
-from loadtests.load.result import LoadResult, Seen
+from loadtests.load.result import LoadResult
 from loadtests.load.timeline import Timeline
 from loadtests.load.users import TaskUser, unary_methods, user_class
 from services.core.task import Task
@@ -49,8 +48,11 @@ def users_of(profile: Profile, mix: Sequence[tuple[Task, Entry]], target: Target
 
 
 def run_load(profile: Profile, users: Sequence[type[TaskUser]], out: Path) -> LoadResult:
-    """Run the users; leaves locust's own HTML and CSV files in ``out``."""
-    environment = Environment(user_classes=list(users), reset_stats=False)
+    """Run the users; leaves locust's own HTML and CSV files in ``out``.
+
+    Calls under way at the end are waited for, as long as a call may take: one that hangs is an error, too.
+    """
+    environment = Environment(user_classes=list(users), reset_stats=False, stop_timeout=profile.timeout)
     runner = environment.create_local_runner()
     runner.start(profile.users, spawn_rate=max(1.0, profile.users))
     gevent.sleep(profile.warmup)
@@ -60,20 +62,8 @@ def run_load(profile: Profile, users: Sequence[type[TaskUser]], out: Path) -> Lo
     timeline = Timeline()
     environment.events.request.add_listener(timeline.add)
     gevent.sleep(profile.seconds)
-    result = _result(environment, timeline)
+    elapsed = timeline.elapsed
     runner.quit()
     gevent.killall(greenlets, block=True)
     (out / "locust.html").write_text(get_html_report(environment, show_download_link=False), encoding="utf-8")
-    return result
-
-
-def _result(environment: Environment, timeline: Timeline) -> LoadResult:
-    stats, elapsed = environment.stats, timeline.elapsed
-    parts = tuple(_seen(entry, elapsed) for _, entry in sorted(stats.entries.items()))
-    return LoadResult(_seen(stats.total, elapsed), parts, timeline.seconds())
-
-
-def _seen(entry: Any, seconds: float) -> Seen:
-    p50, p95, p99 = (float(entry.get_response_time_percentile(share)) for share in (0.5, 0.95, 0.99))
-    calls, errors = entry.num_requests, entry.num_failures
-    return Seen(entry.name, entry.method or "all", calls, errors, (calls - errors) / seconds, p50, p95, p99)
+    return timeline.result(elapsed)

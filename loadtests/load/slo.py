@@ -11,6 +11,8 @@ def missed(profile: Profile, mix: Sequence[tuple[str, Entry]], result: LoadResul
     lines = list(_broken("all calls", profile.slo, result.total))
     for task, entry in mix:
         parts = [part for part in result.parts if part.protocol == entry.protocol and _is_of(part, task)]
+        if not parts:
+            lines.append(f"{entry.protocol} {task}: no call ended")
         for part in parts:
             lines += _broken(f"{part.protocol} {part.name}", entry.slo or Slo(error_rate=None), part)
     return lines
@@ -22,7 +24,7 @@ def _is_of(part: Seen, task: str) -> bool:
 
 def _broken(what: str, slo: Slo, seen: Seen) -> Iterator[str]:
     if not seen.calls:
-        yield f"{what}: no call was answered"
+        yield f"{what}: no call ended"
         return
     for name in ("p50_ms", "p95_ms", "p99_ms"):
         most, found = getattr(slo, name), getattr(seen, name)

@@ -1,51 +1,77 @@
-"""What each second of a load test was like, over all calls. Locust's own history has a row in five, of the last ten."""
+"""What became of every call of a load test: by kind of call, and by second. Locust itself keeps rounded times."""
 
 import time
-from statistics import quantiles
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from loadtests.load.result import Second
+import numpy as np
+
+from loadtests.load.result import LoadResult, Second, Seen
+
+
+class Calls:
+    """Times of the calls that were answered well, and how many were not."""
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.errors = 0
+
+    def add(self, milliseconds: float, *, failed: bool) -> None:
+        """One call."""
+        if failed:
+            self.errors += 1
+        else:
+            self.times.append(milliseconds)
+
+    def seen(self, name: str, protocol: str, seconds: float) -> Seen:
+        """All of them, over so many seconds."""
+        good = len(self.times)
+        return Seen(
+            name, protocol, good + self.errors, self.errors, good / seconds, *percentiles(self.times, 50, 95, 99)
+        )
 
 
 class Timeline:
-    """Gathers calls by the second in which they ended; each second is summed up once it is over.
+    """Listens to calls as they end.
 
     Args:
         now: seconds; for tests.
     """
 
-    def __init__(self, now: Any = time.perf_counter) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self._now = now
         self._start = now()
+        self._kinds: dict[tuple[str, str], Calls] = defaultdict(Calls)
+        self._all, self._second = Calls(), Calls()
         self._done: list[Second] = []
-        self._times: list[float] = []
-        self._errors = 0
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return float(self._now() - self._start)
+        return self._now() - self._start
 
-    def add(self, response_time: float, exception: Exception | None, **_: Any) -> None:
+    def add(self, request_type: str, name: str, response_time: float, exception: Exception | None, **_: Any) -> None:
         """A call has ended: a listener of locust's ``request`` event. ``response_time`` is in milliseconds."""
         self._close(int(self.elapsed))
-        self._times.append(response_time)
-        self._errors += exception is not None
+        for calls in (self._kinds[name, request_type], self._all, self._second):
+            calls.add(response_time, failed=exception is not None)
 
-    def seconds(self) -> tuple[Second, ...]:
-        """All whole seconds so far."""
-        self._close(int(self.elapsed))
-        return tuple(self._done)
+    def result(self, seconds: float) -> LoadResult:
+        """What there was; rates are over so many seconds."""
+        self._close(int(seconds))
+        parts = [calls.seen(name, protocol, seconds) for (name, protocol), calls in sorted(self._kinds.items())]
+        return LoadResult(self._all.seen("all", "both", seconds), tuple(parts), tuple(self._done[: int(seconds)]))
 
     def _close(self, until: int) -> None:
         while len(self._done) < until:
-            p50, p95 = _percentiles(self._times)
-            self._done.append(Second(len(self._done) + 1.0, len(self._times), self._errors, p50, p95))
-            self._times, self._errors = [], 0
+            calls, at = self._second, len(self._done) + 1.0
+            p50, p95 = percentiles(calls.times, 50, 95)
+            self._done.append(Second(at, len(calls.times), calls.errors, p50, p95))
+            self._second = Calls()
 
 
-def _percentiles(times: list[float]) -> tuple[float, float]:
-    if len(times) < 2:
-        return (times[0], times[0]) if times else (0.0, 0.0)
-    cuts = quantiles(times, n=20, method="inclusive")
-    return cuts[9], cuts[18]
+def percentiles(times: Sequence[float], *shares: int) -> tuple[float, ...]:
+    """Zero for no times."""
+    return tuple(map(float, np.percentile(times, shares))) if len(times) else (0.0,) * len(shares)

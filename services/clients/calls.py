@@ -1,5 +1,6 @@
 """One call of a client: its headers, the time it has left, and when it is sent again. Knows no protocol."""
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ class Retry:
     first: float = 0.1
     longest: float = 5.0
 
+
+_LONGEST = 86_400.0
+"""Seconds; libraries below do not take any number."""
 
 NEVER = Retry(times=0)
 
@@ -62,8 +66,13 @@ class Call:
     """
 
     def __init__(self, retry: Retry, timeout: float, options: CallOptions, *, idempotent: bool) -> None:
+        if unknown := options.keys() - CallOptions.__annotations__.keys():
+            raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
+        seconds = options.get("timeout", timeout)
+        if math.isnan(seconds):
+            raise ValueError("timeout: give seconds")
         self._retry = retry
-        self._deadline = time.monotonic() + options.get("timeout", timeout)
+        self._deadline = time.monotonic() + min(seconds, _LONGEST)
         self._idempotent = idempotent
         self._failed = 0
         self._headers = {REQUEST_ID: options.get("request_id") or new_request_id()}
@@ -73,6 +82,11 @@ class Call:
     def remaining(self) -> float:
         """Seconds left, never quite zero: protocols take that for no limit."""
         return max(0.001, self._deadline - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its time has passed."""
+        return time.monotonic() >= self._deadline
 
     def headers(self) -> dict[str, str]:
         """Of the next try; the names are those of HTTP headers and of gRPC metadata."""

@@ -19,6 +19,7 @@ ADDRESS = "127.0.0.1:9000"
 """Where ``chorale serve`` has gRPC unless told otherwise."""
 
 _OPTIONS = (
+    ("grpc.use_local_subchannel_pool", 1),  # a connection for each client: replicas share them out by connection
     ("grpc.enable_retries", 0),  # ours know what the server asks for
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     # A server that comes back is found again within a second; by default that may take two minutes.
@@ -149,8 +150,8 @@ class AsyncGrpcClient(_Grpc):
                 return protobuf.read(answer, wire.response, method.response)
 
     async def close(self) -> None:
-        """Close the connection."""
-        await self._channel.close(None)
+        """Close the connection, once calls under way have ended or a second has passed."""
+        await self._channel.close(1.0)
 
     async def __aenter__(self) -> Self:
         return self

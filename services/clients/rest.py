@@ -15,7 +15,7 @@ from services.core.errors import Code, ServingError
 from services.core.schema import Request
 from services.core.task import AnswerT_co, Method
 from services.edges.cards import ModelCard, TaskCard
-from services.edges.status import read_error
+from services.edges.status import read_error, read_foreign
 
 URL = "http://127.0.0.1:8000"
 """Where ``chorale serve`` has REST unless told otherwise."""
@@ -33,7 +33,7 @@ class _Rest:
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
         self.url = _checked(url)
-        self._secure = self.url.startswith("https:")  # reading the authorities takes longer than many calls
+        self._secure = httpx.URL(self.url).scheme == "https"  # reading the authorities takes longer than many calls
         self._timeout = timeout
         self._retry = retry or Retry()
 
@@ -56,24 +56,28 @@ class _Rest:
         try:
             yield
         except httpx.ConnectError as error:
+            if "CERTIFICATE" in str(error):
+                raise ServingError(Code.UNAUTHENTICATED, f"{self.url}: {error}") from error
             message = f"No server answers at {self.url}; is it running?"
             raise ServingError(Code.UNAVAILABLE, message) from NeverBegunError(str(error))
-        except httpx.TimeoutException as error:
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise ServingError(Code.DEADLINE_EXCEEDED, f"{self.url} did not answer in time.") from error
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             message = f"{self.url} closed the connection before its answer came."
             raise ServingError(Code.UNAVAILABLE, message) from error
 
-    def _content(self, response: httpx.Response) -> bytes:
+    def _content(self, response: httpx.Response, content: bytes) -> bytes:
         # A server that is not ready says so with 503 and the body of one that is.
-        if response.status_code == 200 or (response.status_code == 503 and response.content.startswith(b'{"ready"')):
-            return response.content
-        raise read_error(response.content, response.headers.get("retry-after")) or self._stranger(response.status_code)
+        if response.status_code == 200 or (response.status_code == 503 and content.startswith(b'{"ready"')):
+            return content
+        seconds = response.headers.get("retry-after")
+        raise read_error(content, seconds) or read_foreign(
+            response.status_code, self._stranger(response.status_code), seconds
+        )
 
-    def _stranger(self, status: int) -> ServingError:
+    def _stranger(self, status: int) -> str:
         """Something between, or another server altogether, answered."""
-        code = Code.UNAVAILABLE if status >= 500 else Code.NOT_FOUND
-        return ServingError(code, f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?")
+        return f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?"
 
     def _fields(self, content: bytes) -> dict[str, Any]:
         return self._part(dict[str, Any], content)
@@ -90,7 +94,7 @@ class _Rest:
             answer = json.loads(content)
             return TypeAdapter(kind).validate_python(answer if field is None else answer[field])
         except (ValueError, KeyError, TypeError) as error:
-            raise self._stranger(200) from error
+            raise ServingError(Code.INTERNAL, self._stranger(200)) from error
 
 
 class RestClient(_Rest):
@@ -115,9 +119,12 @@ class RestClient(_Rest):
         call = self._open(options, idempotent=method.idempotent)
         return _answer(method, self._send(call, method.route, _body(method, request)))
 
-    def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
-        """The answer to a body, both as JSON has them. Raises as `call` does."""
-        return self._fields(self._send(self._open(options), route, json.dumps(body).encode()))
+    def post(
+        self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
+    ) -> dict[str, Any]:
+        """The answer to a body, both as JSON has them; ``idempotent`` as in `MethodCard`. Raises as `call` does."""
+        call = self._open(options, idempotent=idempotent)
+        return self._fields(self._send(call, route, json.dumps(body).encode()))
 
     def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """The tasks the server has. Raises as `call` does."""
@@ -144,9 +151,9 @@ class RestClient(_Rest):
     def _send(self, call: Call, route: str, body: bytes | None = None) -> bytes:
         while True:
             try:
-                with self._told():
-                    response = self._http.request(**self._request(call, route, body))
-                return self._content(response)
+                with self._told(), self._http.stream(**self._request(call, route, body)) as response:
+                    content = b"".join(_in_time(response, call))
+                return self._content(response, content)
             except ServingError as error:
                 time.sleep(call.pause(error))
 
@@ -163,9 +170,12 @@ class AsyncRestClient(_Rest):
         call = self._open(options, idempotent=method.idempotent)
         return _answer(method, await self._send(call, method.route, _body(method, request)))
 
-    async def post(self, route: str, body: Mapping[str, Any], **options: Unpack[CallOptions]) -> dict[str, Any]:
+    async def post(
+        self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
+    ) -> dict[str, Any]:
         """As `RestClient.post`."""
-        return self._fields(await self._send(self._open(options), route, json.dumps(body).encode()))
+        call = self._open(options, idempotent=idempotent)
+        return self._fields(await self._send(call, route, json.dumps(body).encode()))
 
     async def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """As `RestClient.tasks`."""
@@ -193,10 +203,19 @@ class AsyncRestClient(_Rest):
         while True:
             try:
                 with self._told():
-                    response = await self._http.request(**self._request(call, route, body))
-                return self._content(response)
+                    async with asyncio.timeout(call.remaining()):
+                        response = await self._http.request(**self._request(call, route, body))
+                return self._content(response, response.content)
             except ServingError as error:
                 await asyncio.sleep(call.pause(error))
+
+
+def _in_time(response: httpx.Response, call: Call) -> Iterator[bytes]:
+    """The body as it comes; httpx itself only bounds the time between two parts."""
+    for part in response.iter_bytes():
+        yield part
+        if call.is_over:
+            raise TimeoutError
 
 
 def _checked(url: str) -> str:

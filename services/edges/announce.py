@@ -71,6 +71,7 @@ def _task(task: Task, catalog: Catalog) -> TaskCard:
         MethodCard(
             verb=method.verb,
             kind=method.kind,
+            idempotent=method.idempotent,
             route=method.route,
             rpc=task.rpc(method),
             request_schema=method.request.model_json_schema(),

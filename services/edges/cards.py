@@ -15,6 +15,7 @@ class MethodCard(_Card):
 
     verb: str
     kind: str
+    idempotent: bool = False
     route: str
     rpc: str
     request_schema: dict[str, Any]

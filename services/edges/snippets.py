@@ -10,7 +10,7 @@ from typing import Any
 
 def curl(url: str, route: str, body: Mapping[str, Any]) -> str:
     """The REST call."""
-    return f"curl -s {url}{route} -H 'Content-Type: application/json' -d {_quoted(body)}"
+    return f"curl -s {shlex.quote(url + route)} -H 'Content-Type: application/json' -d {_quoted(body)}"
 
 
 def grpcurl(
@@ -26,7 +26,8 @@ def grpcurl(
         certificate: of the server or its authority, for TLS.
     """
     security = f"-cacert {shlex.quote(str(certificate))}" if certificate else "-plaintext"
-    return f"grpcurl {security} -d {_quoted(_as_message(body, schema))} {address} {rpc.removeprefix('/')}"
+    method = shlex.quote(rpc.removeprefix("/"))
+    return f"grpcurl {security} -d {_quoted(_as_message(body, schema))} {shlex.quote(address)} {method}"
 
 
 def python(url: str, route: str, body: Mapping[str, Any]) -> str:

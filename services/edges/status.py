@@ -42,6 +42,8 @@ _FOREIGN: dict[grpc.StatusCode, Code] = {
 }
 """What is meant by a status that none of our code wrote."""
 
+_BY_HTTP = {wire.http: code for code, wire in WIRE.items()}
+
 
 def retry_after(error: ServingError) -> str | None:
     """The retry hint as both protocols send it: whole seconds, at least one."""
@@ -52,9 +54,20 @@ def read_error(body: bytes, seconds: str | None) -> ServingError | None:
     """The error in a REST answer's body and ``retry-after``; None when there is none of ours."""
     try:
         error = json.loads(body)["error"]
-        return ServingError(Code(error["code"]), error["message"], error["param"], float(seconds) if seconds else None)
+        return ServingError(Code(error["code"]), str(error["message"]), error["param"], read_seconds(seconds))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def read_foreign(status: int, message: str, seconds: str | None) -> ServingError:
+    """The error that an HTTP status means when something else than a Chorale server sent it, such as a proxy."""
+    code = _BY_HTTP.get(status, Code.UNAVAILABLE if status >= 500 else Code.NOT_FOUND)
+    return ServingError(code, message, retry_after=read_seconds(seconds))
+
+
+def read_seconds(value: str | None) -> float | None:
+    """``retry-after`` in seconds; a date, which HTTP allows too, counts as none."""
+    return float(value) if value and value.isdecimal() else None
 
 
 def read_status(error: Any) -> ServingError:
@@ -65,7 +78,7 @@ def read_status(error: Any) -> ServingError:
         Code(code) if code in set(Code) else _FOREIGN.get(error.code(), Code.INTERNAL),
         error.details() or error.code().name,
         trailers.get("x-chorale-param"),
-        float(seconds) if (seconds := trailers.get("retry-after", "")).isdecimal() else None,
+        read_seconds(trailers.get("retry-after")),
     )
 
 

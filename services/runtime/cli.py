@@ -86,7 +86,7 @@ def show_demo(
     url: Annotated[str, typer.Option(help="REST of the server the pages are for.")] = "http://127.0.0.1:8000",
     grpc: Annotated[str, typer.Option(help="Its gRPC, as the pages show it.")] = "127.0.0.1:9000",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port of the pages.")] = 7860,
+    port: Annotated[int, typer.Option(help="Port of the pages.", min=1, max=65535)] = 7860,
 ) -> None:
     """Pages for a running server: a tab per task, and the call behind each answer."""
     started = time.monotonic()

@@ -18,20 +18,20 @@ def serve_config(settings: Settings, tasks: Sequence[Task]) -> dict[str, Any]:
     """The config, ready for YAML."""
     given = settings.model_dump(mode="json", exclude_unset=True, exclude={"tasks"})
     given["tasks"] = [task.name for task in tasks]
+    applications = [
+        _application(task.name, f"/{task.name}", "task", {"task": task.name, "settings": given}) for task in tasks
+    ]
     return {
         "proxy_location": "EveryNode",
         "http_options": {"host": settings.host, "port": settings.rest_port},
-        "applications": [
-            *(_application(task.name, "task", {"task": task.name, "settings": given}) for task in tasks),
-            _application("", "gateway", {"settings": given}),
-        ],
+        "applications": [*applications, _application(GATEWAY, "/", "gateway", {"settings": given})],
     }
 
 
-def _application(task: str, builder: str, arguments: dict[str, Any]) -> dict[str, Any]:
+def _application(name: str, prefix: str, builder: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {
-        "name": task or GATEWAY,
-        "route_prefix": f"/{task}",
+        "name": name,
+        "route_prefix": prefix,
         "import_path": f"services.runtime.ray_applications:{builder}",
         "args": deepcopy(arguments),  # so that YAML writes it out
     }

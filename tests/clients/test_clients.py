@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,10 @@ async def test_headers_say_what_was_asked_for(kind: str) -> None:
         (http("502 Bad Gateway", b"<html>"), Code.UNAVAILABLE),
         (http("200 OK", b"<html>"), Code.INTERNAL),
         (http("200 OK", b'{"model": 1}'), Code.INTERNAL),
-        (http("400 x", json.dumps({"error": {"code": "NEW_CODE"}}).encode()), Code.NOT_FOUND),
+        (http("400 x", json.dumps({"error": {"code": "NEW_CODE"}}).encode()), Code.INVALID_ARGUMENT),
+        (http("429 Too Many", b"slow down"), Code.OVERLOADED),
+        (http("403 Forbidden", b""), Code.PERMISSION_DENIED),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc", Code.UNAVAILABLE),
         (b"no http at all\r\n\r\n", Code.UNAVAILABLE),
     ],
 )
@@ -237,6 +240,47 @@ async def test_pages_that_are_not_ours_are_told_as_that(body: bytes) -> None:
         for page in (client.tasks(), client.models(), client.ready()):
             assert "not as a Chorale server does" in (await failure(page)).message
         await client.close()
+
+
+@pytest.mark.parametrize("kind", ["rest", "async rest"])
+async def test_an_answer_that_drips_ends_at_the_timeout(kind: str) -> None:
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n")
+        with suppress(ConnectionError):
+            for _ in range(50):
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with calling(kind, server.sockets[0].getsockname()[1], 1) as caller:
+        started = time.monotonic()
+        assert (await failure(caller.call(CLASSIFY, REQUEST, timeout=0.5))).code is Code.DEADLINE_EXCEEDED
+        assert time.monotonic() - started < 2
+    server.close()
+
+
+async def test_a_plain_post_is_sent_once_unless_it_may_be_sent_again() -> None:
+    async with listener(lambda _: None) as (port, heads):
+        client = AsyncRestClient(f"http://127.0.0.1:{port}", retry=Retry(2, 0.01))
+        await failure(client.post("/v1/classify", {}))
+        assert len(heads) == 1
+        await failure(client.post("/v1/classify", {}, idempotent=True))
+        assert len(heads) == 4
+        await client.close()
+
+
+def test_a_scheme_in_capitals_is_as_secure() -> None:
+    assert RestClient("HTTPS://localhost")._secure
+
+
+async def test_options_that_there_are_not_are_told() -> None:
+    with RestClient() as client:
+        with pytest.raises(TypeError, match="timout"):
+            client.tasks(timout=1)  # type: ignore[call-arg]
+        with pytest.raises(ValueError, match="timeout"):
+            client.tasks(timeout=float("nan"))
 
 
 async def test_a_newer_server_is_understood() -> None:

@@ -60,8 +60,11 @@ def test_bundled_profiles_are_sound_and_name_no_task(file: Path) -> None:
         ("protocol: grpc", "protocol: soap", 9, "mix.1.protocol: input should be 'rest' or 'grpc'"),
         ("p99_ms", "p999_ms", 10, "slo.p999_ms: no such field; allowed: p50_ms, p95_ms, p99_ms, error_rate, rate"),
         ("    protocol: grpc\n", "", 8, "mix.1.protocol: is missing"),
-        (PROFILE, "", 1, "the file: input should be a valid dictionary"),
-        (PROFILE, "- 1", 1, "the file: input should be a valid dictionary"),
+        (PROFILE, "", 1, "the file: give these fields: description, seconds"),
+        (PROFILE, "- 1", 1, "the file: give these fields: description, seconds"),
+        ("rate: 40", "rate: 40\nusers: 5", 6, "users is there twice"),
+        ("seconds: 2", "secs: 2", 2, "secs: no such field; allowed: description, seconds"),
+        ("warmup: 0.5", "warmup: .inf", 3, "warmup: input should be"),
     ],
 )
 def test_a_broken_profile_is_told_with_file_line_and_what_is_allowed(
@@ -78,6 +81,19 @@ def test_an_unknown_task_is_told_with_its_line_and_the_known_ones(profile: Path)
     with pytest.raises(OperatorError) as caught:
         entries(read_profile(profile), ["classification"], profile)
     assert str(caught.value) == (f"{profile}:8: no task 'echo' at this server; it has: classification, or '*' for each")
+
+
+def test_the_same_calls_twice_are_refused(profile: Path) -> None:
+    profile.write_text(PROFILE.replace('"*", protocol: rest', "echo, protocol: grpc"))
+    with pytest.raises(OperatorError, match=r":8: echo over grpc is in the mix twice"):
+        entries(read_profile(profile), ["echo"], profile)
+
+
+@pytest.mark.parametrize("value", ["2024-13-45", "!!int abc", "!!bool abc", "!!timestamp abc", "[" * 3000])
+def test_values_that_yaml_cannot_read_are_told(profile: Path, value: str) -> None:
+    profile.write_text(PROFILE.replace("A test.", value))
+    with pytest.raises(OperatorError):
+        read_profile(profile)
 
 
 def test_a_missing_profile_is_told_with_those_there_are() -> None:
@@ -108,16 +124,25 @@ def test_each_broken_promise_has_its_line() -> None:
         "rest a/Do: p50 6 ms, promised 5",
     ]
     nothing = Seen("Aggregated", "all", 0, 0, 0, 0, 0, 0)
-    assert missed(profile, [], LoadResult(nothing, (), ())) == ["all calls: no call was answered"]
+    assert missed(profile, mix, LoadResult(nothing, (), ())) == ["all calls: no call ended", "rest a: no call ended"]
 
 
-def test_seconds_are_summed_up_once_each_the_empty_ones_too() -> None:
+def test_calls_are_summed_up_by_kind_and_by_second_the_empty_ones_too() -> None:
     clock = [100.0]
     timeline = Timeline(lambda: clock[0])
-    for at, milliseconds, failed in [(100.1, 10, False), (100.9, 30, True), (102.5, 7, False), (103.2, 1, False)]:
+    for at, milliseconds, failed in [(100.1, 10, False), (100.9, 30, False), (102.5, 7, False), (103.2, 99, True)]:
         clock[0] = at
-        timeline.add(response_time=milliseconds, exception=ValueError() if failed else None, name="extra")
-    assert timeline.seconds() == (Second(1, 2, 1, 20, 29), Second(2, 0, 0, 0, 0), Second(3, 1, 0, 7, 7))
+        timeline.add("rest", "a/Do", milliseconds, ValueError() if failed else None, context={})
+    clock[0] = 110.0  # calls that end after the test are counted, seconds after it are not
+    found = timeline.result(4.0)
+    assert found.seconds == (
+        Second(1, 2, 0, 20, 29),
+        Second(2, 0, 0, 0, 0),
+        Second(3, 1, 0, 7, 7),
+        Second(4, 0, 1, 0, 0),
+    )
+    assert found.total == Seen("all", "both", 4, 1, 0.75, 10.0, 28.0, 29.6)
+    assert [(part.name, part.protocol) for part in found.parts] == [("a/Do", "rest")]
 
 
 def load(server: Server, profile: Path, out: Path, *, url: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -157,6 +182,19 @@ async def test_errors_count_against_the_promise(tmp_path: Path, profile: Path) -
         code, output = await run_load(server, profile, tmp_path / "out", content=impatient)
     assert code == 1
     assert "% errors, promised 0.00%" in output
+
+
+async def test_calls_that_hang_are_errors(server: Server, profile: Path, tmp_path: Path) -> None:
+    silent = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    short = PROFILE.replace("rate: 40", "rate: 40\ntimeout: 1").replace("warmup: 0.5", "warmup: 0")
+    await asyncio.to_thread(profile.write_text, short)
+    command = [sys.executable, "-m", "loadtests.load", str(profile), "--out", str(tmp_path / "out")]
+    command += ["--url", f"http://127.0.0.1:{server.settings.rest_port}", "--grpc", f"127.0.0.1:{port}"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
+    silent.close()
+    assert done.returncode == 1, done.stdout
+    assert "errors, promised 0.00%" in done.stdout
 
 
 async def test_without_a_server_it_says_so(server: Server, profile: Path, tmp_path: Path) -> None:
