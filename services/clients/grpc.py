@@ -2,14 +2,16 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 import grpc
 from google.protobuf.message import Message
 
-from services.clients.calls import Call, CallOptions, Retry, require
+from services.clients.calls import Call, CallOptions, NeverBegunError, Retry, require
+from services.core.errors import Code, ServingError
 from services.core.schema import Request
 from services.core.task import AnswerT_co, Method, Task, discover
 from services.edges import protobuf
@@ -27,6 +29,11 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
+_NEVER_CONNECTED = "failed to connect"
+"""How grpc begins to say that no connection was made; such a call cannot have reached a server."""
+
+_Channel = TypeVar("_Channel", grpc.Channel, grpc.aio.Channel)
+
 
 @dataclass(frozen=True)
 class _Wire:
@@ -42,30 +49,8 @@ class _Wire:
         return protobuf.encode(request, self.request)
 
 
-class _Grpc:
-    """What both clients share: all but the waiting."""
-
-    def __init__(self, tasks: Sequence[Task] | None, timeout: float, retry: Retry | None) -> None:
-        self._timeout = timeout
-        self._retry = retry or Retry()
-        known = discover(opt_in=True) if tasks is None else tasks
-        self._tasks = {method: task for task in known for method in task.methods}
-        self._wires: dict[Method, _Wire] = {}
-
-    def _open(self, method: Method, options: CallOptions) -> Call:
-        return Call(self._retry, self._timeout, options, idempotent=method.idempotent)
-
-    def _wire(self, method: Method) -> _Wire:
-        if method not in self._wires:
-            if not (task := self._tasks.get(method)):
-                raise ValueError(f"no task here has {method.verb}; give the client tasks=")
-            messages = (protobuf.message_class(task, record) for record in (method.request, method.response))
-            self._wires[method] = _Wire(method, task.rpc(method), *messages)
-        return self._wires[method]
-
-
-class GrpcClient(_Grpc):
-    """Calls over gRPC; threads may share one. A context manager.
+class _Grpc(ABC, Generic[_Channel]):
+    """What both clients share: all but the waiting.
 
     Args:
         address: host and port of the server, or of a task's own lane.
@@ -84,12 +69,46 @@ class GrpcClient(_Grpc):
         timeout: float = 60.0,
         retry: Retry | None = None,
     ) -> None:
-        super().__init__(tasks, timeout, retry)
-        self._channel = (
-            grpc.secure_channel(address, credentials, _OPTIONS)
-            if credentials
-            else grpc.insecure_channel(address, _OPTIONS)
-        )
+        self.address = address
+        self._timeout = timeout
+        self._retry = retry or Retry()
+        known = discover(opt_in=True) if tasks is None else tasks
+        self._tasks = {method: task for task in known for method in task.methods}
+        self._wires: dict[Method, _Wire] = {}
+        self._channel: _Channel = self._connect(credentials)
+
+    @abstractmethod
+    def _connect(self, credentials: grpc.ChannelCredentials | None) -> _Channel:
+        """A channel to the address."""
+
+    def _told(self, error: Any) -> ServingError:
+        """What became of a try; the same words as over REST where nobody was there to take it."""
+        details = error.details() or ""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or not details.startswith(_NEVER_CONNECTED):
+            return read_status(error)
+        found = ServingError(Code.UNAVAILABLE, f"No server answers at {self.address}; is it running?")
+        found.__cause__ = NeverBegunError(details)
+        return found
+
+    def _open(self, method: Method, options: CallOptions) -> Call:
+        return Call(self._retry, self._timeout, options, idempotent=method.idempotent)
+
+    def _wire(self, method: Method) -> _Wire:
+        if method not in self._wires:
+            if not (task := self._tasks.get(method)):
+                raise ValueError(f"no task here has {method.verb}; give the client tasks=")
+            messages = (protobuf.message_class(task, record) for record in (method.request, method.response))
+            self._wires[method] = _Wire(method, task.rpc(method), *messages)
+        return self._wires[method]
+
+
+class GrpcClient(_Grpc[grpc.Channel]):
+    """Calls over gRPC; threads may share one. A context manager; arguments are those of `_Grpc`."""
+
+    def _connect(self, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
+        if credentials:
+            return grpc.secure_channel(self.address, credentials, _OPTIONS)
+        return grpc.insecure_channel(self.address, _OPTIONS)
 
     def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
         """The answer to ``request``.
@@ -103,7 +122,7 @@ class GrpcClient(_Grpc):
             try:
                 answer = send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
             except grpc.RpcError as error:
-                time.sleep(call.pause(read_status(error)))
+                time.sleep(call.pause(self._told(error)))
             else:
                 return protobuf.read(answer, wire.response, method.response)
 
@@ -118,24 +137,13 @@ class GrpcClient(_Grpc):
         self.close()
 
 
-class AsyncGrpcClient(_Grpc):
+class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
     """`GrpcClient` for asyncio; make it inside a running event loop."""
 
-    def __init__(
-        self,
-        address: str = ADDRESS,
-        *,
-        tasks: Sequence[Task] | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float = 60.0,
-        retry: Retry | None = None,
-    ) -> None:
-        super().__init__(tasks, timeout, retry)
-        self._channel = (
-            grpc.aio.secure_channel(address, credentials, _OPTIONS)
-            if credentials
-            else grpc.aio.insecure_channel(address, _OPTIONS)
-        )
+    def _connect(self, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        if credentials:
+            return grpc.aio.secure_channel(self.address, credentials, _OPTIONS)
+        return grpc.aio.insecure_channel(self.address, _OPTIONS)
 
     async def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
         """As `GrpcClient.call`."""
@@ -145,7 +153,7 @@ class AsyncGrpcClient(_Grpc):
             try:
                 answer = await send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
             except grpc.aio.AioRpcError as error:
-                await asyncio.sleep(call.pause(read_status(error)))
+                await asyncio.sleep(call.pause(self._told(error)))
             else:
                 return protobuf.read(answer, wire.response, method.response)
 

@@ -2,8 +2,8 @@
 
     resolve the model -> prepare the items -> admit and batch -> finish the answer
 
-Edges ask for a `Backend.refusal` before they read a request, since refusing must cost next to nothing; the queue is
-looked at again when the items are prepared.
+Edges ask for a `Backend.refusal` before they read a request, where they can, since refusing must cost next to nothing;
+the model's own queue is looked at before its items are prepared, and again when they are.
 
 `Backend` is what an edge sees. InferenceService is the backend where the models are; a gateway has another one
 that forwards to it. Knows no protocol, no framework and no task.
@@ -103,6 +103,8 @@ class InferenceService:
         """The answer of the model the request names, or of the task's default."""
         spec = self._catalog.resolve(task.name, request.model)
         key = BatchKey(task.name, spec.id, method.verb)
+        if error := self._batcher.refusal(key, context.deadline):  # this model's queue may be full, and others not
+            raise error
         pipeline = self._pipelines[key]
         inline = request.size <= PREPARE_INLINE
         items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)

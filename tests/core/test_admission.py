@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +206,20 @@ async def test_refusals_for_time_are_the_same_on_rest_and_grpc(
     assert int(rest.headers["retry-after"]) == int(trailers["retry-after"]) >= 1
 
 
-async def test_a_refused_text_is_not_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["refused unread", "of unknown length"])
+async def test_a_refused_text_is_not_tokenised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     encoder = GatedEncoder()
     async with serve(tmp_path, encoder, BatchPolicy(lanes=1, queue_seconds=0.5)) as server:
         held = await overload(server, encoder)
         (pipeline,) = [found for key, found in server.service._pipelines.items() if key.verb == "Classify"]
         monkeypatch.setattr(pipeline, "prepare", lambda _: pytest.fail("prepared"))
-        refused = await server.post("/v1/classify", {"text": "three"})
+        body = b'{"text": "three"}'
+        refused = await server.rest.post("/v1/classify", content=body if whole else pieces(body))
         assert refused.status_code == 429
         encoder.gate.set()
         await asyncio.gather(*held)
+
+
+async def pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Sent so, its length is not known before."""
+    yield body
