@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import gradio as gr
 import uvicorn
@@ -18,14 +19,12 @@ _LARGEST_FILE = "16mb"
 """Of what people may upload, should a widget take files."""
 
 
-def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], None]) -> None:
+def run_demo(app: FastAPI, host: str, port: int, on_ready: Callable[[], None]) -> None:
     """Serve the pages until SIGINT or SIGTERM.
 
     Raises:
-        ServingError: no Chorale server answers at ``url``.
         OperatorError: the port is taken.
     """
-    app = build_app(url, grpc)
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
@@ -40,13 +39,13 @@ def run_demo(url: str, grpc: str, host: str, port: int, on_ready: Callable[[], N
         server.run(sockets=[listener])
 
 
-def build_app(url: str, grpc: str) -> FastAPI:
+def build_app(url: str, grpc: str, certificate: Path | None) -> FastAPI:
     """The web application.
 
     Raises:
         ServingError: no Chorale server answers at ``url``.
     """
-    site = build_site(*read_server(url), url, grpc)
+    site = build_site(*read_server(url), url, grpc, certificate)
     site.queue(default_concurrency_limit=_USERS)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(

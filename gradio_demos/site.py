@@ -29,7 +29,9 @@ def read_server(url: str) -> tuple[tuple[TaskCard, ...], tuple[ModelCard, ...]]:
         return client.tasks(), client.models()
 
 
-def build_site(tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str, grpc: str) -> gr.Blocks:
+def build_site(
+    tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str, grpc: str, certificate: Path | None = None
+) -> gr.Blocks:
     """The pages for these tasks.
 
     Args:
@@ -37,9 +39,10 @@ def build_site(tasks: Sequence[TaskCard], models: Sequence[ModelCard], url: str,
         models: the same.
         url: of its REST.
         grpc: address of its gRPC, as people reach it.
+        certificate: of that, if it is TLS.
     """
     client = AsyncRestClient(url, timeout=60)
-    server = Server(client, client.url, grpc)
+    server = Server(client, client.url, grpc, certificate)
     watcher = AsyncRestClient(url, timeout=2, retry=NEVER)
     with gr.Blocks(title="Chorale", analytics_enabled=False) as site:
         gr.HTML(f'<h1>Chorale</h1><p class="server">Models served at <code>{escape(url)}</code></p>')

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -24,11 +25,13 @@ class Server:
         client: talks to it.
         url: where people reach its REST.
         grpc: where they reach its gRPC.
+        certificate: of its gRPC or who signed it, if that is TLS.
     """
 
     client: AsyncRestClient
     url: str
     grpc: str
+    certificate: Path | None
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def _body(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]:
 def _calls(server: Server, method: MethodCard, body: Mapping[str, Any]) -> tuple[str, str, str]:
     return (
         snippets.curl(server.url, method.route, body),
-        snippets.grpcurl(server.grpc, method.rpc, body, method.request_schema),
+        snippets.grpcurl(server.grpc, method.rpc, body, method.request_schema, server.certificate),
         snippets.python(server.url, method.route, body),
     )
 

@@ -85,13 +85,14 @@ def serve(
 def show_demo(
     url: Annotated[str, typer.Option(help="REST of the server the pages are for.")] = "http://127.0.0.1:8000",
     grpc: Annotated[str, typer.Option(help="Its gRPC, as the pages show it.")] = "127.0.0.1:9000",
+    grpc_certificate: Annotated[Path | None, typer.Option(help="PEM, if that is TLS; as the pages show it.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port of the pages.", min=1, max=65535)] = 7860,
 ) -> None:
     """Pages for a running server: a tab per task, and the call behind each answer."""
     started = time.monotonic()
     try:
-        from gradio_demos.serve import run_demo
+        from gradio_demos.serve import build_app, run_demo
     except ModuleNotFoundError as error:
         raise OperatorError(f"the demo needs {error.name}: pip install 'chorale[demo]'") from error
 
@@ -99,7 +100,7 @@ def show_demo(
         seconds = time.monotonic() - started
         console.print(f"Demo   http://{host}:{port}  for {url}, after {seconds:.1f} s. Ctrl-C stops it.", markup=False)
 
-    run_demo(url, grpc, host, port, on_ready)
+    run_demo(build_app(url, grpc, grpc_certificate), host, port, on_ready)
 
 
 @app.command()

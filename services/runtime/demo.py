@@ -14,6 +14,8 @@ def demo_pages(settings: Settings) -> Iterator[None]:
     near = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104
     server = ["--url", f"http://{near}:{settings.rest_port}", "--grpc", f"{near}:{settings.grpc_port}"]
     command = [sys.executable, "-m", "services.runtime.cli", "demo", *server, "--host", settings.host]
+    if settings.tls_certificate:
+        command += ["--grpc-certificate", str(settings.tls_certificate)]
     process = subprocess.Popen(command)
     try:
         yield

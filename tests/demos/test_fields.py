@@ -2,6 +2,7 @@
 
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradio_demos.schema import Field, FieldType, fields_of
-from gradio_demos.tab import _view
+from gradio_demos.tab import Server, _calls, _view
 from gradio_demos.views import find_view
 from gradio_demos.widgets import widget
-from services.clients import Code, ServingError
+from services.clients import AsyncRestClient, Code, ServingError
 from services.core.task import discover
+from services.edges.cards import MethodCard
 
 SCHEMA = {
     "properties": {
@@ -116,6 +118,16 @@ def test_bars_show_texts_and_labels_as_text_whatever_they_hold(text: str) -> Non
     reader.close()
     assert reader.tags == ["section", "p", "div", "span", "span", "span", "span"]
     assert "".join(reader.words) == f"({text}[{text}25.0 %"
+
+
+@pytest.mark.parametrize(("certificate", "security"), [(None, "-plaintext"), (Path("a b.pem"), "-cacert 'a b.pem'")])
+def test_grpcurl_is_told_how_to_trust_the_server(certificate: Path | None, security: str) -> None:
+    method = MethodCard(
+        verb="Do", kind="unary", route="/v1/do", rpc="/a.B/Do", request_schema=SCHEMA, response_schema={}
+    )
+    server = Server(AsyncRestClient(), "http://h", "h:9000", certificate)
+    _, grpcurl, _ = _calls(server, method, {"text": "a"})
+    assert grpcurl == f"""grpcurl {security} -d '{{"text": ["a"]}}' h:9000 a.B/Do"""
 
 
 def test_an_answer_that_a_view_does_not_know_is_told_as_that() -> None:
