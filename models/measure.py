@@ -74,7 +74,7 @@ class Split(NamedTuple):
 def measure(task: Task, spec: ModelSpec, store: ArtefactStore, cpus: int, progress: Progress) -> BatchCurve:
     """Time the built artefact of ``spec``: some seconds of all CPUs. Where its pipeline has no samples, nothing is."""
     about = {"machine": machine(cpus), "recipe": recipe_digest(spec)}
-    with _pipeline(task, spec, store, threads=1) as pipeline:
+    with _pipeline(task, spec, store, Split(1, 1)) as pipeline:
         if not hasattr(pipeline, "sample"):
             return BatchCurve(**about, batch_invariant=True, points=(), policy=BatchPolicy())
         invariant = batch_invariant(pipeline)
@@ -152,7 +152,7 @@ def batch_invariant(pipeline: Timed) -> bool:
 
 
 def _timed(task: Task, spec: ModelSpec, store: ArtefactStore, split: Split, shapes: Sequence[Shape]) -> list[Point]:
-    with _pipeline(task, spec, store, split.threads) as pipeline:
+    with _pipeline(task, spec, store, split) as pipeline:
         speeds = dict.fromkeys(shapes, 0.0)
         for shape in [*shapes] * ROUNDS:
             speeds[shape] = max(speeds[shape], _speed(pipeline, _batches(pipeline, *shape), split.lanes))
@@ -192,9 +192,9 @@ def _speed(pipeline: Timed, batches: Sequence[Sequence[Any]], lanes: int) -> flo
 
 
 @contextmanager
-def _pipeline(task: Task, spec: ModelSpec, store: ArtefactStore, threads: int) -> Iterator[Timed]:
+def _pipeline(task: Task, spec: ModelSpec, store: ArtefactStore, split: Split) -> Iterator[Timed]:
     folder = store.folder(spec)
-    engine = engine_class(spec.engine).load(folder, EngineOptions(threads))
+    engine = engine_class(spec.engine).load(folder, EngineOptions(*split))
     pipeline: Timed = imports.load(task.methods[0].pipeline).load(spec, folder, engine)
     try:
         yield pipeline

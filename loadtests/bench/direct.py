@@ -75,7 +75,9 @@ def load(task: str) -> Model:
     ensure_artefacts(settings, [spec])
     spec = in_shape(spec, settings)
     folder = ArtefactStore(settings.home).folder(spec)
-    engine = engine_class(spec.engine).load(folder, EngineOptions(spec.batch.threads))
+    engine = engine_class(spec.engine).load(
+        folder, EngineOptions(spec.batch.lanes or settings.cpus, spec.batch.threads)
+    )
     pipeline = imports.load(found.methods[0].pipeline).load(spec, folder, engine)
     return Model(found, spec, folder, engine, pipeline, settings.cpus)
 

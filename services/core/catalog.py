@@ -16,6 +16,9 @@ from services.core.errors import Code, ServingError, invalid
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[a-z0-9]+)*$")]
+LanguagePair = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
+
 
 class Precision(StrEnum):
     """Number format of an artefact's weights."""
@@ -99,6 +102,10 @@ class ModelSpec(_Entry):
     """Exporter of ``models/export`` that builds the artefact; empty for engines that need none."""
     sources: dict[str, Source] = {}
     labels: tuple[str, ...] = ()
+    languages: dict[LanguageCode, str] = {}
+    """Languages the model knows, by ISO 639 code, and what it calls them itself (``de: deu_Latn``)."""
+    pairs: tuple[LanguagePair, ...] = ()
+    """Translations it makes (``en-de``); empty: between any two of its languages."""
     max_tokens: int = Field(default=512, ge=1)
     precision: Precision = Precision.FP32
     keep_fp32: tuple[str, ...] = ()

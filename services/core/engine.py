@@ -21,10 +21,12 @@ class EngineOptions:
     """Hardware an engine may use.
 
     Args:
+        lanes: runs at the same time.
         threads: threads inside one run. Several lanes of one thread beat one lane of many on a CPU.
         providers: onnxruntime execution providers, best first.
     """
 
+    lanes: int = 1
     threads: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
@@ -46,6 +48,64 @@ class Encoder(Engine, Protocol):
 
     def run(self, batch: Sequence[TokenIds]) -> Logits:
         """``batch``: n arrays of token ids of any lengths. Returns float32 ``[n, labels]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seq2SeqInput:
+    """One sequence to transform.
+
+    Args:
+        source: ids as the encoder takes them: special tokens, language and end included.
+        prefix: ids the decoder is given before it begins to choose (the target language); may be empty.
+        max_tokens: most target tokens, prefix and end not counted; what is longer is cut.
+    """
+
+    source: tuple[int, ...]
+    prefix: tuple[int, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How targets are searched for; the same for a whole run.
+
+    Args:
+        beam_size: hypotheses kept at each step; 1 is greedy.
+        hypotheses: how many of them are returned, best first; at most ``beam_size``.
+        no_repeat_ngram: no sequence of so many tokens occurs twice in a target; 0 is no such rule.
+        attention: whether hypotheses say what they attended to.
+    """
+
+    beam_size: int = 1
+    hypotheses: int = 1
+    no_repeat_ngram: int = 0
+    attention: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One target.
+
+    Args:
+        tokens: its ids, without prefix and end.
+        score: mean natural logarithm of its tokens' probabilities, end included; not positive.
+        finished: whether it ended by itself; false if it was cut at ``max_tokens``.
+        attention: float32 ``[tokens, source]``, rows of non-negative weights that add up to 1, mean over heads of a
+            cross-attention layer; if asked for.
+    """
+
+    tokens: tuple[int, ...]
+    score: float
+    finished: bool
+    attention: NDArray[np.float32] | None = None
+
+
+@runtime_checkable
+class Seq2Seq(Engine, Protocol):
+    """Token sequences in, target sequences out."""
+
+    def run(self, batch: Sequence[Seq2SeqInput], decoding: Decoding) -> Sequence[tuple[Hypothesis, ...]]:
+        """For each input its hypotheses, best first. With a beam of 1, they do not depend on the company it keeps."""
 
 
 @runtime_checkable

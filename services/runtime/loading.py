@@ -109,7 +109,8 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
     store = ArtefactStore(settings.home)
     for spec in (in_shape(spec, settings) for spec in catalog.of(task.name)):
         started = time.monotonic()
-        engine = engine_class(spec.engine).load(store.folder(spec), EngineOptions(spec.batch.threads))
+        options = EngineOptions(spec.batch.lanes or settings.cpus, spec.batch.threads)
+        engine = engine_class(spec.engine).load(store.folder(spec), options)
         for method in task.methods:
             pipeline = imports.load(method.pipeline).load(spec, store.folder(spec), engine)
             _warm_up([example for example in task.examples if isinstance(example, method.request)], pipeline)
