@@ -41,7 +41,7 @@ def generate(target: Path) -> list[FileDescriptorProto]:
 
 
 def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
-    """One line per broken rule."""
+    """One line per broken rule. ``StreamVerb`` is ``Verb`` in parts: of a ``VerbRequest`` it makes ``VerbPart``s."""
     verbs: dict[str, str] = {}
     for file in files:
         if str(Path(file.name).parent) != file.package.replace(".", "/"):
@@ -54,10 +54,12 @@ def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
             for rpc in service.method:
                 if (other := verbs.setdefault(rpc.name, file.name)) != file.name:
                     yield f"{file.name}: RPC {rpc.name} is also in {other}"
-                if not rpc.input_type.endswith(f".{rpc.name}Request"):
-                    yield f"{file.name}: {rpc.name} takes {rpc.input_type}, not {rpc.name}Request"
-                if not rpc.output_type.endswith(f".{rpc.name}Response"):
-                    yield f"{file.name}: {rpc.name} returns {rpc.output_type}, not {rpc.name}Response"
+                whole = rpc.name.removeprefix("Stream") if rpc.server_streaming else rpc.name
+                answer = f"{whole}Part" if whole != rpc.name else f"{whole}Response"
+                if not rpc.input_type.endswith(f".{whole}Request"):
+                    yield f"{file.name}: {rpc.name} takes {rpc.input_type}, not {whole}Request"
+                if not rpc.output_type.endswith(f".{answer}"):
+                    yield f"{file.name}: {rpc.name} returns {rpc.output_type}, not {answer}"
         yield from (f"{file.name}: {name} has no comment" for name in _uncommented(file))
 
 
@@ -75,6 +77,8 @@ def _message_places(path: tuple[int, ...], message: DescriptorProto) -> Iterator
     for f, field in enumerate(message.field):
         yield (*path, 2, f), f"{message.name}.{field.name}"
     for n, nested in enumerate(message.nested_type):
+        if nested.options.map_entry:  # the compiler's own
+            continue
         yield from _message_places((*path, 3, n), nested)
 
 

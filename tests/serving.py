@@ -96,16 +96,25 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, engine: Encoder | None = None, policy: BatchPolicy | None = None, **settings: Any
+    folder: Path,
+    engine: Encoder | None = None,
+    policy: BatchPolicy | None = None,
+    echo_engine: EchoEngine | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Server]:
     """All tasks in this process, on free ports; ``engine`` answers classification."""
     chosen = Settings(**{"rest_port": free_port(), "grpc_port": free_port(), "drain_seconds": 2, **settings})
     spec = fake_spec(default=True, batch=policy or BatchPolicy())
-    patient = BatchPolicy(queue_seconds=60, queue_cost=100_000_000)  # nothing is refused for the machine being slow
+    patient = BatchPolicy(
+        group_items=1, queue_seconds=60, queue_cost=100_000_000
+    )  # nothing is refused for the machine being slow
     echo = fake_spec("echo", "echo", default=True, batch=patient)
     tokenizer = ModelTokenizer(tiny_tokenizer(folder), MAX_TOKENS, spec.id)
     classify = ClassifyPipeline(spec.id, spec.labels, tokenizer, engine or FakeEncoder())
-    loaded = [Loaded(spec, "Classify", classify), Loaded(echo, "Echo", EchoPipeline(echo.id, EchoEngine()))]
+    loaded = [
+        Loaded(spec, ("Classify",), classify),
+        Loaded(echo, ("Echo", "StreamEcho"), EchoPipeline(echo.id, echo_engine or EchoEngine())),
+    ]
     async with running(TASKS, loaded, chosen) as server:
         yield server
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar, Unpack
 
@@ -126,6 +126,32 @@ class GrpcClient(_Grpc[grpc.Channel]):
             else:
                 return protobuf.read(answer, wire.response, method.response)
 
+    def stream(
+        self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
+    ) -> Iterator[AnswerT_co]:
+        """The parts of the answer to ``request``, as they come; close the iterator to stop them.
+
+        A call that was lost is sent again as long as no part had come. Raises as `call` does.
+        """
+        wire, call = self._wire(method), self._open(method, options)
+        send, data = self._channel.unary_stream(wire.rpc, bytes, bytes), wire.message(request)
+        begun = False
+        while True:
+            answers = send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
+            try:
+                for answer in answers:
+                    begun = True
+                    yield protobuf.read(answer, wire.response, method.response)
+            except grpc.RpcError as error:
+                told = self._told(error)
+                if begun:
+                    raise told from error
+                time.sleep(call.pause(told))
+            else:
+                return
+            finally:
+                answers.cancel()  # type: ignore[no-untyped-call]
+
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
@@ -156,6 +182,29 @@ class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
                 await asyncio.sleep(call.pause(self._told(error)))
             else:
                 return protobuf.read(answer, wire.response, method.response)
+
+    async def stream(
+        self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
+    ) -> AsyncGenerator[AnswerT_co]:
+        """As `GrpcClient.stream`."""
+        wire, call = self._wire(method), self._open(method, options)
+        send, data = self._channel.unary_stream(wire.rpc, bytes, bytes), wire.message(request)
+        begun = False
+        while True:
+            answers = send(data, timeout=call.remaining(), metadata=tuple(call.headers().items()))
+            try:
+                async for answer in answers:
+                    begun = True
+                    yield protobuf.read(answer, wire.response, method.response)
+            except grpc.aio.AioRpcError as error:
+                told = self._told(error)
+                if begun:
+                    raise told from error
+                await asyncio.sleep(call.pause(told))
+            else:
+                return
+            finally:
+                answers.cancel()
 
     async def close(self) -> None:
         """Close the connection, once calls under way have ended or a second has passed."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, TypeVar, Unpack
 
@@ -15,6 +15,7 @@ from services.core.errors import Code, ServingError
 from services.core.schema import Request
 from services.core.task import AnswerT_co, Method
 from services.edges.cards import ModelCard, TaskCard
+from services.edges.events import EventReader, failure
 from services.edges.status import read_error, read_foreign
 
 URL = "http://127.0.0.1:8000"
@@ -119,6 +120,30 @@ class RestClient(_Rest):
         call = self._open(options, idempotent=method.idempotent)
         return _answer(method, self._send(call, method.route, _body(method, request)))
 
+    def stream(
+        self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
+    ) -> Iterator[AnswerT_co]:
+        """The parts of the answer to ``request``, as they come; close the iterator to stop them.
+
+        A call that was lost is sent again as long as no part had come. Raises as `call` does.
+        """
+        call, body = self._open(options, idempotent=method.idempotent), _body(method, request)
+        begun = False
+        while True:
+            try:
+                with self._told(), self._http.stream(**self._request(call, method.route, body)) as response:
+                    if response.status_code != 200:
+                        self._content(response, response.read())
+                    for data in _events(_in_time(response, call)):
+                        begun = True
+                        yield _answer(method, data)
+            except ServingError as error:
+                if begun:
+                    raise
+                time.sleep(call.pause(error))
+            else:
+                return
+
     def post(
         self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
     ) -> dict[str, Any]:
@@ -170,6 +195,33 @@ class AsyncRestClient(_Rest):
         call = self._open(options, idempotent=method.idempotent)
         return _answer(method, await self._send(call, method.route, _body(method, request)))
 
+    async def stream(
+        self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
+    ) -> AsyncGenerator[AnswerT_co]:
+        """As `RestClient.stream`."""
+        call, body = self._open(options, idempotent=method.idempotent), _body(method, request)
+        begun = False
+        while True:
+            try:
+                with self._told():
+                    async with self._http.stream(**self._request(call, method.route, body)) as response:
+                        if response.status_code != 200:
+                            self._content(response, await response.aread())
+                        reader = EventReader()
+                        async for content in response.aiter_bytes():
+                            for data in _whole(reader, content):
+                                begun = True
+                                yield _answer(method, data)
+                            if call.is_over:
+                                raise TimeoutError
+                        _require_end(reader)
+            except ServingError as error:
+                if begun:
+                    raise
+                await asyncio.sleep(call.pause(error))
+            else:
+                return
+
     async def post(
         self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
     ) -> dict[str, Any]:
@@ -216,6 +268,30 @@ def _in_time(response: httpx.Response, call: Call) -> Iterator[bytes]:
         yield part
         if call.is_over:
             raise TimeoutError
+
+
+def _events(contents: Iterator[bytes]) -> Iterator[bytes]:
+    """The events of a streamed answer."""
+    reader = EventReader()
+    for content in contents:
+        yield from _whole(reader, content)
+    _require_end(reader)
+
+
+def _whole(reader: EventReader, content: bytes) -> Iterator[bytes]:
+    """The events that are whole now; raises the error that one tells of."""
+    try:
+        for data in reader.feed(content):
+            if error := failure(data):
+                raise error
+            yield data
+    except ValueError as error:
+        raise ServingError(Code.INTERNAL, "The server's answer is no stream of events.") from error
+
+
+def _require_end(reader: EventReader) -> None:
+    if not reader.is_done:
+        raise ServingError(Code.UNAVAILABLE, "The connection was closed before the answer had ended.")
 
 
 def _checked(url: str) -> str:

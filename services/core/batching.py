@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncGenerator, Hashable, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from services.core.context import Priority
 from services.core.deadlines import Deadlines
 from services.core.errors import Code, ServingError
 from services.core.grouping import cut
-from services.core.queueing import Entry, Item, Queue, Run, Ticket
+from services.core.queueing import PENDING, Entry, Item, Queue, Run, Ticket
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +90,48 @@ class Batcher:
             return []
         queue = self._queues[key]
         ticket = self._enqueue(queue, items, deadline, priority)
-        self._deadlines.add(ticket)
         try:
             return await ticket.future
         finally:
-            self._deadlines.discard(ticket)
-            if ticket.left:
-                with self._wake:
-                    queue.abandon(ticket)
+            self._leave(queue, ticket)
+
+    async def stream(
+        self,
+        key: Hashable,
+        items: Sequence[Item],
+        deadline: float,
+        priority: Priority = Priority.NORMAL,
+    ) -> AsyncGenerator[Any]:
+        """As `submit`, but each result as soon as it and all before it are there.
+
+        Close it to take what still waits out of the queue. It raises what `submit` raises, after the results before
+        the one that failed.
+        """
+        if not items:
+            return
+        queue = self._queues[key]
+        ticket = self._enqueue(queue, items, deadline, priority)
+        news = asyncio.Event()
+
+        def ended(future: "asyncio.Future[list[Any]]") -> None:
+            if not future.cancelled():
+                future.exception()  # seen here, so that nobody complains where it is not awaited
+            news.set()
+
+        ticket.arrived = news.set
+        ticket.future.add_done_callback(ended)
+        try:
+            for index in range(len(items)):
+                while ticket.results[index] is PENDING and not ticket.future.done():
+                    news.clear()
+                    await news.wait()
+                if (found := ticket.results[index]) is PENDING:
+                    ticket.future.result()  # raises: it is done, and not with results
+                if isinstance(found, ServingError):
+                    raise found
+                yield found
+        finally:
+            self._leave(queue, ticket)
 
     def _enqueue(self, queue: Queue, items: Sequence[Item], deadline: float, priority: Priority) -> Ticket:
         count = len(items)
@@ -112,7 +146,15 @@ class Batcher:
             queue.push(items, cost, ticket, priority)
             if self._idle:
                 self._wake.notify(min(self._idle, count))
+        self._deadlines.add(ticket)
         return ticket
+
+    def _leave(self, queue: Queue, ticket: Ticket) -> None:
+        """Nobody waits for this call any more."""
+        self._deadlines.discard(ticket)
+        if ticket.left:
+            with self._wake:
+                queue.abandon(ticket)
 
     def _wait(self, queue: Queue, count: int) -> float:
         """Seconds a call of ``count`` items would wait: keys take turns, so each other one's work counts up to ours."""
@@ -268,10 +310,14 @@ def _deliver(entries: Sequence[Entry], results: Sequence[Any]) -> None:
         ticket = entry.ticket
         if ticket.future.done():
             continue
-        if isinstance(result, ServingError):
+        if (
+            isinstance(result, ServingError) and not ticket.arrived
+        ):  # who takes one after the other meets it in its turn
             ticket.future.set_exception(result)
             continue
         ticket.results[entry.index] = result
         ticket.left -= 1
         if not ticket.left:
             ticket.future.set_result(ticket.results)
+        elif ticket.arrived:
+            ticket.arrived()

@@ -3,7 +3,7 @@
 Owns the shape of an entry and how a request's model id finds one. Knows nothing of artefacts or engines.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -142,15 +142,18 @@ class Catalog:
         """The models of a task, in catalog order."""
         return tuple(spec for spec in self.specs if spec.task == task)
 
-    def resolve(self, task: str, model: str | None) -> ModelSpec:
-        """The model a request means; ``None`` is the task's default.
+    def resolve(self, task: str, model: str | None, suits: Callable[[ModelSpec], bool] | None = None) -> ModelSpec:
+        """The model a request means; ``None`` is the task's default, or the first other one if only that ``suits``.
 
         Raises:
             ServingError: NOT_FOUND, naming the models there are.
         """
         if model is None:
             if task in self._default:
-                return self._default[task]
+                default = self._default[task]
+                if suits is None or suits(default):
+                    return default
+                return next(filter(suits, self.of(task)), default)
         elif spec := self._by_id.get((task, model)):
             return spec
         known = ", ".join(spec.id for spec in self.of(task)) or "none"

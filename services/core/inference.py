@@ -10,10 +10,11 @@ that forwards to it. Knows no protocol, no framework and no task.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
@@ -50,11 +51,21 @@ class Pipeline(Protocol):
         """Free the engine."""
 
 
+class StreamingPipeline(Pipeline, Protocol):
+    """One whose answers may also be had in parts."""
+
+    def part(self, request: Any, items: Sequence[Item], index: int, output: Any) -> Response:
+        """Make the part of an answer that is the output of one item."""
+
+
 class Backend(Protocol):
     """What answers a request."""
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer. Raises ServingError."""
+
+    def stream(self, task: Task, method: Method, request: Request, context: CallContext) -> AsyncGenerator[Response]:
+        """The parts of a streamed answer, in order. Raises ServingError; close it to stop the work."""
 
     def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
         """Why a call that came now would be refused, whatever it asks, if it is sure to be."""
@@ -64,16 +75,16 @@ class Backend(Protocol):
 
 
 class Loaded(NamedTuple):
-    """A model ready to do one thing."""
+    """A model ready to do one thing, whole or in parts: what it is asked for by several methods shares runs."""
 
     spec: ModelSpec
-    verb: str
+    verbs: tuple[str, ...]
     pipeline: Pipeline
 
     @property
     def key(self) -> BatchKey:
         """Its queue."""
-        return BatchKey(self.spec.task, self.spec.id, self.verb)
+        return BatchKey(self.spec.task, self.spec.id, self.verbs[0])
 
 
 class InferenceService:
@@ -88,30 +99,51 @@ class InferenceService:
 
     def __init__(self, catalog: Catalog, loaded: Sequence[Loaded], batcher: Batcher, meter: Meter) -> None:
         self._catalog = catalog
-        self._pipelines = {model.key: model.pipeline for model in loaded}
+        self._loaded = {(model.spec.task, model.spec.id, verb): model for model in loaded for verb in model.verbs}
         self._batcher = batcher
         self._meter = meter
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._preparing = 0
         self._keys: dict[tuple[str, str], list[BatchKey]] = {}
         for model in loaded:
-            self._keys.setdefault((model.key.task, model.key.verb), []).append(model.key)
+            for verb in model.verbs:
+                self._keys.setdefault((model.key.task, verb), []).append(model.key)
             batcher.register(model.key, model.pipeline.run, model.spec.batch)
             meter.watch(QUEUE_DEPTH, partial(batcher.depth, model.key), model.key.task, model.key.model)
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of the model the request names, or of the task's default."""
-        spec = self._catalog.resolve(task.name, request.model)
-        key = BatchKey(task.name, spec.id, method.verb)
-        if error := self._batcher.refusal(key, context.deadline):  # this model's queue may be full, and others not
-            raise error
-        pipeline = self._pipelines[key]
+        key, pipeline = self._find(task, method, request, context)
         inline = request.size <= PREPARE_INLINE
         items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
         outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
         response = pipeline.finish(request, items, outputs)
-        self._meter.record(TOKENS, response.usage.tokens, task.name, spec.id, "input")
+        self._meter.record(TOKENS, response.usage.tokens, task.name, key.model, "input")
         return response
+
+    async def stream(
+        self, task: Task, method: Method, request: Request, context: CallContext
+    ) -> AsyncGenerator[Response]:
+        """The same in parts, each as soon as it and all before it are there."""
+        key, pipeline = self._find(task, method, request, context)
+        inline = request.size <= PREPARE_INLINE
+        items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
+        outputs = self._batcher.stream(key, items, context.deadline, context.priority)
+        async with aclosing(outputs):
+            index = 0
+            async for output in outputs:
+                part = cast("StreamingPipeline", pipeline).part(request, items, index, output)
+                self._meter.record(TOKENS, part.usage.tokens, task.name, key.model, "input")
+                index += 1
+                yield part
+
+    def _find(self, task: Task, method: Method, request: Request, context: CallContext) -> tuple[BatchKey, Pipeline]:
+        """The model that the request means, if its queue has room."""
+        spec = self._catalog.resolve(task.name, request.model, request.suits)
+        model = self._loaded[task.name, spec.id, method.verb]
+        if error := self._batcher.refusal(model.key, context.deadline):  # this queue may be full, and others not
+            raise error
+        return model.key, model.pipeline
 
     def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
         """Why any of the task's models would refuse; None while one of them has room."""
@@ -145,7 +177,7 @@ class InferenceService:
 
     async def ready(self) -> Mapping[str, bool]:
         """Models are loaded before this object exists, so every task of it is ready."""
-        return {key.task: True for key in self._pipelines}
+        return {task: True for task, *_ in self._loaded}
 
     @property
     def lanes(self) -> tuple[int, ...]:
@@ -170,5 +202,5 @@ class InferenceService:
         """Finish what waits, then free the engines."""
         self._batcher.close()
         self._threads.shutdown(cancel_futures=True)
-        for pipeline in self._pipelines.values():
-            pipeline.close()
+        for model in self._loaded.values():
+            model.pipeline.close()

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from services.core.catalog import BatchPolicy
@@ -31,14 +32,24 @@ class Item:
     cost: int
 
 
-class Ticket:
-    """One submit call: its results as they arrive, and whether anyone still waits for them."""
+class Pending(Enum):
+    """Stands for a result that is not there yet."""
 
-    __slots__ = ("abandoned", "cost", "deadline", "future", "items", "left", "results", "submitted")
+    PENDING = 0
+
+
+PENDING = Pending.PENDING
+
+
+class Ticket:
+    """One call: its results as they arrive, and whether anyone still waits for them."""
+
+    __slots__ = ("abandoned", "arrived", "cost", "deadline", "future", "items", "left", "results", "submitted")
 
     def __init__(self, count: int, deadline: float, submitted: float, future: "asyncio.Future[list[Any]]") -> None:
         self.future = future
-        self.results: list[Any] = [None] * count
+        self.results: list[Any] = [PENDING] * count
+        self.arrived: Callable[[], None] | None = None  # called when results have come, where someone waits for each
         self.left = count
         self.deadline = deadline
         self.abandoned = False

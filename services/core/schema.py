@@ -10,6 +10,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from services.core.catalog import ModelSpec
+
 MAX_ITEMS = 1024
 """Most texts in one request; the server splits and batches them."""
 
@@ -115,6 +117,10 @@ class Request(Record):
     def size(self) -> int:
         """Characters of user text: how much work it is to prepare this request."""
         return 0
+
+    def suits(self, spec: ModelSpec) -> bool:
+        """Whether this model could take it, for a request that names none."""
+        return True
 
 
 class TextRequest(Request):

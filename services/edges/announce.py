@@ -7,8 +7,9 @@ from pydantic.json_schema import models_json_schema
 
 from services.core.catalog import Catalog, ModelSpec
 from services.core.schema import Request
-from services.core.task import Method, Task
+from services.core.task import Kind, Method, Task
 from services.edges.cards import MethodCard, ModelCard, ScoreCard, TaskCard
+from services.edges.events import MEDIA
 
 _ERROR_SCHEMA = {
     "type": "object",
@@ -106,6 +107,7 @@ def _operation(task: Task, method: Method) -> dict[str, Any]:
     }
     request = {"schema": {"$ref": f"#/components/schemas/{method.request.__name__}"}, "examples": examples}
     answer = {"schema": {"$ref": f"#/components/schemas/{method.response.__name__}"}}
+    media = "application/json" if method.kind is Kind.UNARY else MEDIA  # of a stream, the schema is one event's
     error = {"schema": {"$ref": "#/components/schemas/Error"}}
     return {
         "tags": [task.name],
@@ -117,7 +119,7 @@ def _operation(task: Task, method: Method) -> dict[str, Any]:
         ],
         "requestBody": {"required": True, "content": {"application/json": request}},
         "responses": {
-            "200": {"description": (method.response.__doc__ or "").strip(), "content": {"application/json": answer}},
+            "200": {"description": (method.response.__doc__ or "").strip(), "content": {media: answer}},
             "default": {"description": "An error.", "content": {"application/json": error}},
         },
     }

@@ -15,7 +15,15 @@ GONE = "chorale.gone"
 """The extension."""
 
 TELL = "tell"
-"""All it holds: a function that takes what to call when the client goes, or None to be told no more."""
+"""In it, a function that takes what to call when the client goes, or None to be told no more."""
+
+ABORT = "abort"
+"""In it, a function that closes the connection at once, whatever is still to be sent."""
+
+
+def hang_up(scope: MutableMapping[str, Any]) -> None:
+    """Close the connection at once, if the server has told how."""
+    scope.get("extensions", {}).get(GONE, {}).get(ABORT, _do_nothing)()
 
 
 class CancelledOnDisconnect:
@@ -43,6 +51,10 @@ class CancelledOnDisconnect:
         self._gone = True
         if self._handler:
             self._handler.cancel()
+
+
+def _do_nothing() -> None:
+    """Nobody told."""
 
 
 def _no(_: Callable[[], None] | None) -> None:

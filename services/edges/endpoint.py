@@ -8,7 +8,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 
 from services.core.context import CallContext, Priority, new_request_id
 from services.core.errors import Code, ServingError
@@ -34,6 +36,14 @@ def request_id(headers: Mapping[str, str]) -> str:
     given = headers.get(REQUEST_ID, "")
     fit = 0 < len(given) <= _LONGEST_ID and given.isascii() and given.isprintable()
     return given if fit else new_request_id()
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is told of a call once it has ended."""
+
+    model: str = ""
+    outcome: str = "ok"
 
 
 class Endpoint:
@@ -69,27 +79,57 @@ class Endpoint:
         Raises:
             ServingError: and nothing else; what is not one is logged and becomes INTERNAL with the id only.
         """
+        with self._counted(identity, headers) as record:
+            context, request = await self._open(identity, headers, decode, remaining)
+            response = await self._backend.infer(self.task, self.method, request, context)
+            record.model = response.model
+            return response
+
+    async def stream(
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        decode: Callable[[], Awaitable[Request]],
+        remaining: float | None = None,
+    ) -> AsyncGenerator[Response]:
+        """Answer one call in parts; arguments and errors as for a whole answer. Close it to stop the work."""
+        with self._counted(identity, headers) as record:
+            context, request = await self._open(identity, headers, decode, remaining)
+            async with aclosing(self._backend.stream(self.task, self.method, request, context)) as parts:
+                async for part in parts:
+                    record.model = part.model
+                    yield part
+
+    async def _open(
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        decode: Callable[[], Awaitable[Request]],
+        remaining: float | None,
+    ) -> tuple[CallContext, Request]:
+        context = self._context(identity, headers, time.monotonic(), remaining)
+        async with asyncio.timeout(context.remaining()):
+            return context, await decode()
+
+    @contextmanager
+    def _counted(self, identity: str, headers: Mapping[str, str]) -> Iterator["_Record"]:
+        """One call: counted and timed, with its last word on errors."""
         started = time.monotonic()
-        outcome, model = "ok", ""
+        record = _Record()
         self.inflight += 1
         try:
-            context = self._context(identity, headers, started, remaining)
-            async with asyncio.timeout(context.remaining()):
-                request = await decode()
-            response = await self._backend.infer(self.task, self.method, request, context)
-            model = response.model
-            return response
+            yield record
         except ServingError as error:
-            outcome = OUTCOMES[error.code]
+            record.outcome = OUTCOMES[error.code]
             raise
         except TimeoutError:
-            outcome = "deadline"
+            record.outcome = "deadline"
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the request was whole.") from None
-        except asyncio.CancelledError:
-            outcome = "cancelled"
+        except (asyncio.CancelledError, GeneratorExit):
+            record.outcome = "cancelled"
             raise
         except Exception as error:  # the boundary to the caller: nobody sees a stack trace, and none is lost
-            outcome = "internal"
+            record.outcome = "internal"
             log.exception("request %s to %s failed", identity, self.task.rpc(self.method))
             raise ServingError(
                 Code.INTERNAL, f"Internal error; quote request id {identity} to the operator."
@@ -98,7 +138,7 @@ class Endpoint:
             self.inflight -= 1
             seconds = time.monotonic() - started
             protocol = "hop" if VIA in headers else self.protocol
-            self._meter.record(REQUEST_SECONDS, seconds, self.task.name, model, protocol, outcome)
+            self._meter.record(REQUEST_SECONDS, seconds, self.task.name, record.model, protocol, record.outcome)
 
     def refusal(self, headers: Mapping[str, str], remaining: float | None = None) -> ServingError | None:
         """Why this call is refused before it is read, if it is: under overload, refusing is most of the work.

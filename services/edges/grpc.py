@@ -5,7 +5,8 @@ encodes; how long a call may take and what is counted is in `Endpoint`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from services.core.errors import Code, ServingError
 from services.core.inference import Backend
-from services.core.schema import Request
+from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Kind, Method, Task
 from services.core.telemetry import Meter
@@ -24,7 +25,6 @@ from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
 from services.edges.status import WIRE, retry_after, too_large
 
 Call = grpc.aio.ServicerContext[bytes, bytes]
-Unary = Callable[[bytes, Call], Awaitable[bytes]]
 
 _REFLECTION = "ServerReflection"
 
@@ -93,7 +93,7 @@ def build_grpc_server(
     """The gRPC server of these tasks on ``settings.host``, with TLS when a certificate is set.
 
     Args:
-        tasks: their unary methods are served.
+        tasks: their methods are served.
         backend: answers them.
         meter: where metrics go.
         settings: address, certificates and limits.
@@ -122,10 +122,10 @@ def build_grpc_server(
     server = grpc.aio.server(options=options)
     endpoints = []
     for task in tasks:
-        unary = [method for method in task.methods if method.kind is Kind.UNARY]
-        own = [Endpoint(task, method, "grpc", backend, meter, settings) for method in unary]
+        served = [method for method in task.methods if method.kind in _HANDLERS]
+        own = [Endpoint(task, method, "grpc", backend, meter, settings) for method in served]
         handlers = {
-            endpoint.method.verb: grpc.unary_unary_rpc_method_handler(_unary(endpoint, settings.max_request_bytes))
+            endpoint.method.verb: _HANDLERS[endpoint.method.kind](endpoint, settings.max_request_bytes)
             for endpoint in own
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(task.service, handlers),))
@@ -139,30 +139,63 @@ def build_grpc_server(
     return GrpcServer(server, servicer, services, tuple(endpoints))
 
 
-def _unary(endpoint: Endpoint, max_bytes: int) -> Unary:
-    method: Method = endpoint.method
-    request_class = protobuf.message_class(endpoint.task, method.request)
-    response_class = protobuf.message_class(endpoint.task, method.response)
+def _unary(endpoint: Endpoint, max_bytes: int) -> Any:
+    decoder, encode = _codec(endpoint, max_bytes)
 
     async def handle(data: bytes, call: Call) -> bytes:
         headers = _first(call.invocation_metadata())
         identity = request_id(headers)
         if refusal := endpoint.refusal(headers, call.time_remaining()):
             return await _refuse(call, refusal, identity)
+        try:
+            response = await endpoint(identity, headers, decoder(data), call.time_remaining())
+        except ServingError as error:
+            return await _refuse(call, error, identity)
+        call.set_trailing_metadata(((REQUEST_ID, identity),))
+        return encode(response)
 
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _server_stream(endpoint: Endpoint, max_bytes: int) -> Any:
+    decoder, encode = _codec(endpoint, max_bytes)
+
+    async def handle(data: bytes, call: Call) -> AsyncGenerator[bytes]:
+        headers = _first(call.invocation_metadata())
+        identity = request_id(headers)
+        if refusal := endpoint.refusal(headers, call.time_remaining()):
+            await _refuse(call, refusal, identity)
+        call.set_trailing_metadata(((REQUEST_ID, identity),))
+        try:
+            async with aclosing(endpoint.stream(identity, headers, decoder(data), call.time_remaining())) as parts:
+                async for part in parts:
+                    yield encode(part)
+        except ServingError as error:
+            await _refuse(call, error, identity)
+
+    return grpc.unary_stream_rpc_method_handler(handle)
+
+
+_HANDLERS: dict[Kind, Callable[[Endpoint, int], Any]] = {Kind.UNARY: _unary, Kind.SERVER_STREAM: _server_stream}
+
+
+def _codec(
+    endpoint: Endpoint, max_bytes: int
+) -> tuple[Callable[[bytes], Callable[[], Awaitable[Request]]], Callable[[Response], bytes]]:
+    """How a method's requests are read and its answers written."""
+    method: Method = endpoint.method
+    request_class = protobuf.message_class(endpoint.task, method.request)
+    response_class = protobuf.message_class(endpoint.task, method.response)
+
+    def decoder(data: bytes) -> Callable[[], Awaitable[Request]]:
         async def decode() -> Request:
             if len(data) > max_bytes:
                 raise too_large(max_bytes)
             return protobuf.decode(data, request_class, method.request)
 
-        try:
-            response = await endpoint(identity, headers, decode, call.time_remaining())
-        except ServingError as error:
-            return await _refuse(call, error, identity)
-        call.set_trailing_metadata(((REQUEST_ID, identity),))
-        return protobuf.encode(response, response_class)
+        return decode
 
-    return handle
+    return decoder, lambda response: protobuf.encode(response, response_class)
 
 
 class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]

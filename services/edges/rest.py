@@ -1,10 +1,13 @@
 """REST from Task records: one POST route per method, and the pages every server has.
 
-Decodes, calls, encodes. The answer is serialised straight from the record: no second validation, no dictionary.
+Decodes, calls, encodes; a streamed answer is server-sent events (`events`). Answers are serialised straight from the
+record: no second validation, no dictionary.
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,18 +22,21 @@ from services import __version__
 from services.core.catalog import Catalog
 from services.core.errors import Code, ServingError, invalid, unknown_field
 from services.core.inference import Backend
-from services.core.schema import Request
+from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
-from services.edges.disconnect import CancelledOnDisconnect
+from services.edges.disconnect import CancelledOnDisconnect, hang_up
 from services.edges.endpoint import REQUEST_ID, VIA, Endpoint, request_id
+from services.edges.events import DONE, MEDIA, event
 from services.edges.status import WIRE, retry_after, too_large
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 _LARGE = 65_536
+_STALLED = 30.0
+"""Seconds a client may take nothing of a stream that is there for it."""
 _ESCAPES = 6
 """What a gateway forwards may be this much longer than what it took: JSON writes a control character as six."""
 
@@ -79,10 +85,10 @@ def build_rest_app(
     app = RestApp()
     for task in tasks:
         for method in task.methods:
-            if method.kind is Kind.UNARY:
+            if make := _HANDLERS.get(method.kind):
                 endpoint = Endpoint(task, method, "rest", backend, meter, settings)
                 app.endpoints[method.route] = endpoint
-                app.handlers[method.route] = handler = _unary(endpoint, settings.max_request_bytes)
+                app.handlers[method.route] = handler = make(endpoint, settings.max_request_bytes)
                 app.router.add_route(method.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
     return app
@@ -103,26 +109,88 @@ def _path(scope: Scope) -> str:
 
 
 def _unary(endpoint: Endpoint, max_bytes: int) -> Handler:
-    record = endpoint.method.request
-
     async def handle(request: HttpRequest) -> HttpResponse:
         headers = _headers(request.scope["headers"])
         identity = request_id(headers)
-
-        async def decode() -> Request:
-            _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
-            limit = max_bytes * (_ESCAPES if VIA in headers else 1)
-            return _decode(await _read(request.receive, headers.get("content-length", ""), limit), record)
-
         try:
             with CancelledOnDisconnect(request.scope):
-                response = await endpoint(identity, headers, decode)
+                response = await endpoint(identity, headers, _decoder(endpoint, request, headers, max_bytes))
         except ServingError as error:
             return error_response(error, identity)
         content = response.__pydantic_serializer__.to_json(response, exclude_none=True)
         return HttpResponse(content, media_type="application/json", headers={REQUEST_ID: identity})
 
     return handle
+
+
+def _server_stream(endpoint: Endpoint, max_bytes: int) -> Handler:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        headers = _headers(request.scope["headers"])
+        identity = request_id(headers)
+        parts = endpoint.stream(identity, headers, _decoder(endpoint, request, headers, max_bytes))
+        try:
+            with CancelledOnDisconnect(request.scope):
+                first = await anext(parts, None)  # until it is there, an error still is an ordinary answer
+        except ServingError as error:
+            return error_response(error, identity)
+        return EventStream(first, parts, identity)
+
+    return handle
+
+
+class EventStream(HttpResponse):
+    """A streamed answer on its way: ``first``, then what ``parts`` brings."""
+
+    def __init__(self, first: Response | None, parts: AsyncGenerator[Response], identity: str) -> None:
+        super().__init__(media_type=MEDIA, headers={REQUEST_ID: identity, "cache-control": "no-cache"})
+        del self.headers["content-length"]
+        self._part = first
+        self._parts = parts
+        self._identity = identity
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; an error on the way is the last event."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        last = DONE
+        try:
+            with CancelledOnDisconnect(scope):
+                async with aclosing(self._parts):
+                    while self._part is not None:
+                        content = self._part.__pydantic_serializer__.to_json(self._part, exclude_none=True)
+                        await _send_in_time(send, event(content))
+                        self._part = await anext(self._parts, None)
+        except ServingError as error:
+            if error.code is Code.CANCELLED:  # it has gone, or reads no more
+                hang_up(scope)
+                return
+            last = _error_body(error, self._identity)
+        await send({"type": "http.response.body", "body": event(last)})
+
+
+async def _send_in_time(send: Send, body: bytes) -> None:
+    """Wait for a client that reads slowly, but not for one that has stopped."""
+    try:
+        async with asyncio.timeout(_STALLED):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await asyncio.sleep(0)  # a turn for others, and for the transport to say that it is full
+    except TimeoutError:
+        raise ServingError(Code.CANCELLED, "The client stopped reading.") from None
+
+
+def _decoder(
+    endpoint: Endpoint, request: HttpRequest, headers: Mapping[str, str], max_bytes: int
+) -> Callable[[], Awaitable[Request]]:
+    """Reads and makes the request."""
+
+    async def decode() -> Request:
+        _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
+        limit = max_bytes * (_ESCAPES if VIA in headers else 1)
+        return _decode(await _read(request.receive, headers.get("content-length", ""), limit), endpoint.method.request)
+
+    return decode
+
+
+_HANDLERS = {Kind.UNARY: _unary, Kind.SERVER_STREAM: _server_stream}
 
 
 def _require_json(content_type: str, encoding: str) -> None:
@@ -174,14 +242,18 @@ def error_response(error: ServingError, identity: str) -> HttpResponse:
     headers = {REQUEST_ID: identity}
     if (seconds := retry_after(error)) is not None:
         headers["retry-after"] = seconds
+    return HttpResponse(_error_body(error, identity), wire.http, headers, media_type="application/json")
+
+
+def _error_body(error: ServingError, identity: str) -> bytes:
     body = {
         "message": error.message,
-        "type": wire.type,
+        "type": WIRE[error.code].type,
         "param": error.param,
         "code": str(error.code),
         "request_id": identity,
     }
-    return _json({"error": body}, wire.http, headers)
+    return json.dumps({"error": body}, ensure_ascii=False).encode()
 
 
 async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:

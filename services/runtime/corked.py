@@ -28,6 +28,11 @@ class CorkedTransport(asyncio.Transport):
         self._flush()
         self._transport.close()
 
+    def abort(self) -> None:
+        """Close at once; what is not sent is dropped."""
+        self._held = []
+        self._transport.abort()
+
     def is_closing(self) -> bool:
         """Whether it is closed or about to be."""
         return self._transport.is_closing()

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.core.context import new_request_id
 from services.core.errors import Code, ServingError
 from services.core.settings import Settings
-from services.edges.disconnect import GONE, TELL
+from services.edges.disconnect import ABORT, GONE, TELL
 from services.edges.rest import error_response
 from services.runtime.corked import CorkedTransport
 
@@ -107,7 +107,7 @@ class Connection(HttpToolsProtocol):
             self._answer(response, close=not self.parser.should_keep_alive())
             return
         self._since = None
-        self.scope["extensions"] = {GONE: {TELL: self._tell}}
+        self.scope["extensions"] = {GONE: {TELL: self._tell, ABORT: self.transport.abort}}
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -8,7 +8,11 @@ A call that found no replica, or lost its own, is sent again within its deadline
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Self, TypeVar
 
 import aiohttp
 
@@ -18,7 +22,10 @@ from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Method, Task
 from services.edges.endpoint import PRIORITY, REQUEST_ID, TIMEOUT, VIA
+from services.edges.events import EventReader, failure
 from services.edges.status import read_error
+
+T = TypeVar("T")
 
 _CONNECTIONS = 2048
 
@@ -42,14 +49,20 @@ class LaneBackend:
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of a replica. No replica to answer is UNAVAILABLE: worth a retry."""
-        body = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
-        url = f"{self._base}/{task.name}{method.route}"
-        try:
-            async with asyncio.timeout(context.remaining()):
-                answer = await self._persist(url, body, context, idempotent=method.idempotent)
-        except TimeoutError:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+        call = partial(self._post, self._url(task, method), _body(request), context)
+        answer = await _in_time(context, _persist(call, idempotent=method.idempotent))
         return method.response.model_validate_json(answer)
+
+    async def stream(
+        self, task: Task, method: Method, request: Request, context: CallContext
+    ) -> AsyncGenerator[Response]:
+        """The parts of a replica's answer. Once the first is there, the loss of the replica is UNAVAILABLE."""
+        call = partial(self._begin, self._url(task, method), _body(request), context)
+        events, data = await _in_time(context, _persist(call, idempotent=method.idempotent))
+        with events:
+            while data is not None:
+                yield method.response.model_validate_json(data)
+                data = await _in_time(context, events.next())
 
     def refusal(self, task: Task, method: Method, deadline: float) -> None:
         """Never: what waits is at the replicas, and they say so themselves."""
@@ -70,28 +83,29 @@ class LaneBackend:
         """Close the connections."""
         await self._session.close()
 
-    async def _persist(self, url: str, body: bytes, context: CallContext, *, idempotent: bool) -> bytes:
-        """Post until there is an answer other than that nobody is there to give one, or patience ends."""
-        for pause in _PAUSES:
-            try:
-                return await self._post(url, body, context)
-            except ServingError as error:
-                # A connection that was never made has done nothing yet; any other loss may have.
-                untouched = isinstance(error.__cause__, aiohttp.ClientConnectorError)
-                if error.code is not Code.UNAVAILABLE or not (idempotent or untouched):
-                    raise
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spread, not secret
-        return await self._post(url, body, context)
+    def _url(self, task: Task, method: Method) -> str:
+        return f"{self._base}/{task.name}{method.route}"
 
     async def _post(self, url: str, body: bytes, context: CallContext) -> bytes:
-        try:
+        with _told():
             async with self._session.post(url, data=body, headers=_headers(context)) as response:
                 answer = await response.read()
-        except aiohttp.ClientError as error:
-            raise _unavailable() from error
-        if response.status != 200:
-            raise read_error(answer, response.headers.get("retry-after")) or _unavailable()
+        _require_ok(response, answer)
         return answer
+
+    async def _begin(self, url: str, body: bytes, context: CallContext) -> tuple["_Events", bytes | None]:
+        """A streamed answer and its first event, if it has any."""
+        with _told():
+            response = await self._session.post(url, data=body, headers=_headers(context))
+        events = _Events(response)
+        try:
+            if response.status != 200:
+                with _told():
+                    _require_ok(response, await response.read())
+            return events, await events.next()
+        except BaseException:  # cancelled, too: nobody else would close it
+            events.close()
+            raise
 
     async def _ready(self, task: str) -> bool:
         try:
@@ -99,6 +113,84 @@ class LaneBackend:
                 return response.status == 200
         except (TimeoutError, aiohttp.ClientError):
             return False
+
+
+class _Events:
+    """The events of a streamed answer. A context manager: leaving it early tells the replica to stop."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._reader = EventReader()
+        self._ready: deque[bytes] = deque()
+
+    async def next(self) -> bytes | None:
+        """The next event; None after the last. Raises the error that an event tells of."""
+        while not self._ready and not self._reader.is_done:
+            with _told():
+                data = await self._response.content.readany()
+            if not data:
+                raise _unavailable()  # cut
+            self._ready.extend(self._reader.feed(data))
+        if not self._ready:
+            return None
+        data = self._ready.popleft()
+        if error := failure(data):
+            raise error
+        return data
+
+    def close(self) -> None:
+        """Hang up, unless the answer has ended."""
+        if self._reader.is_done:
+            self._response.release()
+        else:
+            self._response.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+async def _persist(call: Callable[[], Awaitable[T]], *, idempotent: bool) -> T:
+    """Call until there is an answer other than that nobody is there to give one, or patience ends."""
+    for pause in _PAUSES:
+        try:
+            return await call()
+        except ServingError as error:
+            # A connection that was never made has done nothing yet; any other loss may have.
+            untouched = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+            if error.code is not Code.UNAVAILABLE or not (idempotent or untouched):
+                raise
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spread, not secret
+    return await call()
+
+
+async def _in_time(context: CallContext, work: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(context.remaining()):
+            return await work
+    except TimeoutError:
+        raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What became of the connection, as a `ServingError`."""
+    try:
+        yield
+    except aiohttp.ClientError as error:
+        raise _unavailable() from error
+
+
+def _require_ok(response: aiohttp.ClientResponse, answer: bytes) -> None:
+    if response.status != 200:
+        raise read_error(answer, response.headers.get("retry-after")) or _unavailable()
+
+
+def _body(request: Request) -> bytes:
+    content: bytes = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
+    return content
 
 
 def _headers(context: CallContext) -> dict[str, str]:

@@ -111,10 +111,12 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
         started = time.monotonic()
         options = EngineOptions(spec.batch.lanes or settings.cpus, spec.batch.threads)
         engine = engine_class(spec.engine).load(store.folder(spec), options)
-        for method in task.methods:
-            pipeline = imports.load(method.pipeline).load(spec, store.folder(spec), engine)
-            _warm_up([example for example in task.examples if isinstance(example, method.request)], pipeline)
-            yield Loaded(spec, method.verb, pipeline)
+        for path in dict.fromkeys(method.pipeline for method in task.methods):
+            methods = [method for method in task.methods if method.pipeline == path]
+            pipeline = imports.load(path).load(spec, store.folder(spec), engine)
+            takes = tuple(method.request for method in methods)
+            _warm_up([example for example in task.examples if isinstance(example, takes)], pipeline)
+            yield Loaded(spec, tuple(method.verb for method in methods), pipeline)
         meter.record(MODEL_LOAD_SECONDS, time.monotonic() - started, task.name, spec.id)
 
 

@@ -10,13 +10,19 @@ from google.protobuf import json_format
 from services.core.context import CallContext
 from services.core.errors import Code, ServingError
 from services.core.schema import Request
-from services.core.task import Method, Task, discover
+from services.core.task import Kind, Method, Task, discover
 from services.edges.announce import example_body
 from services.edges.protobuf import message_class
 from services.edges.status import WIRE
 from tests.serving import CLASSIFICATION, TASKS, Server, serve
 
-CASES = [(task, method, example) for task in TASKS for method in task.methods for example in task.examples]
+CASES = [
+    (task, method, example)
+    for task in TASKS
+    for method in task.methods
+    if method.kind is Kind.UNARY
+    for example in task.examples
+]
 CLASSIFY = CLASSIFICATION.methods[0]
 
 

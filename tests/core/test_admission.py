@@ -174,7 +174,7 @@ async def overload(server: Server, encoder: GatedEncoder) -> "list[asyncio.Task[
     await server.post("/v1/classify", {"text": "to know the speed"})
     encoder.gate.clear()
     encoder.started.clear()
-    (key,) = [key for key in server.service._pipelines if key.verb == "Classify"]
+    (key,) = server.service._keys["classification", "Classify"]
     queue = await learnt(server.service._batcher, key)
     running = asyncio.create_task(server.post("/v1/classify", {"text": "one"}))
     await asyncio.to_thread(encoder.started.wait)
@@ -211,7 +211,7 @@ async def test_a_refused_text_is_not_tokenised(tmp_path: Path, monkeypatch: pyte
     encoder = GatedEncoder()
     async with serve(tmp_path, encoder, BatchPolicy(lanes=1, queue_seconds=0.5)) as server:
         held = await overload(server, encoder)
-        (pipeline,) = [found for key, found in server.service._pipelines.items() if key.verb == "Classify"]
+        (pipeline,) = [model.pipeline for model in server.service._loaded.values() if "Classify" in model.verbs]
         monkeypatch.setattr(pipeline, "prepare", lambda _: pytest.fail("prepared"))
         body = b'{"text": "three"}'
         refused = await server.rest.post("/v1/classify", content=body if whole else pieces(body))

@@ -1026,3 +1026,38 @@ def test_abort_fails_what_waits_and_lets_what_runs_end() -> None:
             assert await running == [1]
 
     run(scenario())
+
+
+@quick
+@given(policies, st.lists(costs, min_size=1, max_size=5), st.integers(1, 3))
+def test_a_stream_is_what_submit_gives_one_by_one(policy: BatchPolicy, calls: list[list[int]], lanes: int) -> None:
+    async def stream(batcher: Batcher, own: list[Item]) -> list[Any]:
+        return [result async for result in batcher.stream("k", own, later())]
+
+    async def main() -> None:
+        with batching(lambda payloads: [payload * 2 for payload in payloads], policy, lanes) as batcher:
+            items = [[Item((n, i), cost) for i, cost in enumerate(own)] for n, own in enumerate(calls)]
+            found = await asyncio.gather(*(stream(batcher, own) for own in items))
+            assert found == [[item.payload * 2 for item in own] for own in items]
+            assert batcher.waiting == 0
+
+    run(main())
+
+
+def test_a_stream_gives_up_what_is_left_when_it_is_closed() -> None:
+    async def main() -> None:
+        gate = threading.Event()
+
+        def engine(payloads: Sequence[Any]) -> Sequence[Any]:
+            if 1 in payloads:
+                gate.wait(PATIENCE)
+            return payloads
+
+        with batching(engine, BatchPolicy(group_items=1, window_items=1)) as batcher:
+            results = batcher.stream("k", [Item(n, 1) for n in range(10)], later())
+            assert await anext(results) == 0
+            await results.aclose()
+            assert batcher.waiting == 0
+            gate.set()
+
+    run(main())

@@ -12,6 +12,7 @@ import pytest
 from services.core.context import CallContext
 from services.core.errors import Code, ServingError
 from services.core.settings import Settings
+from services.edges.events import DONE, event
 from services.runtime.lane_backend import LaneBackend
 from services.tasks.echo import TASK
 from services.tasks.echo.schema import EchoRequest
@@ -121,3 +122,46 @@ async def test_health_is_told_before_readiness_is() -> None:
                 await asyncio.sleep(0.01)
             watching.cancel()
     assert told == [(False, False), (True, False)]
+
+
+STREAM = TASK.methods[1]
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+PART = event(b'{"model": "echo@1", "usage": {"tokens": 0}, "text": "hi"}')
+
+
+async def collect(backend: LaneBackend, seconds: float = 10) -> tuple[list[str], Code | None]:
+    found: list[str] = []
+    try:
+        async for part in backend.stream(TASK, STREAM, REQUEST, context(seconds)):
+            found.append(part.text)  # type: ignore[attr-defined]  # noqa: PERF401
+    except ServingError as error:
+        return found, error.code
+    return found, None
+
+
+async def test_a_stream_goes_through() -> None:
+    async with lane(lambda _: STREAM_HEAD + PART * 3 + event(DONE)) as (backend, heads):
+        assert await collect(backend) == (["hi"] * 3, None)
+        assert len(heads) == 1
+
+
+@pytest.mark.parametrize("bad", [None, answer("503 x", error("UNAVAILABLE")), STREAM_HEAD, STREAM_HEAD + PART[:9]])
+async def test_a_stream_lost_before_its_first_part_is_begun_again(bad: bytes | None) -> None:
+    async with lane(lambda n: bad if n < 3 else STREAM_HEAD + PART + event(DONE)) as (backend, heads):
+        assert await collect(backend) == (["hi"], None)
+        assert len(heads) == 3
+
+
+async def test_a_stream_that_is_cut_is_not_begun_again() -> None:
+    async with lane(lambda _: STREAM_HEAD + PART) as (backend, heads):
+        assert await collect(backend) == (["hi"], Code.UNAVAILABLE)
+        assert len(heads) == 1
+
+
+async def test_errors_of_a_stream() -> None:
+    for said, parts in (
+        (answer("429 x", error("OVERLOADED")), []),
+        (STREAM_HEAD + PART + event(error("OVERLOADED")), ["hi"]),
+    ):
+        async with lane(lambda _, said=said: said) as (backend, _):  # type: ignore[misc]
+            assert await collect(backend) == (parts, Code.OVERLOADED)

@@ -7,7 +7,7 @@ from typing import Self
 from services.core.catalog import ModelSpec
 from services.core.engine import Echo
 from services.core.queueing import Item
-from services.tasks.echo.schema import EchoRequest, EchoResponse, EchoResult
+from services.tasks.echo.schema import EchoPart, EchoRequest, EchoResponse, EchoResult
 
 
 class EchoPipeline:
@@ -33,6 +33,10 @@ class EchoPipeline:
     def finish(self, request: EchoRequest, items: Sequence[Item], outputs: Sequence[str]) -> EchoResponse:
         """Wrap the texts."""
         return EchoResponse(model=self._model, results=tuple(EchoResult(text=text) for text in outputs))
+
+    def part(self, request: EchoRequest, items: Sequence[Item], index: int, output: str) -> EchoPart:
+        """Wrap one text."""
+        return EchoPart(model=self._model, text=output)
 
     def close(self) -> None:
         """Free the engine."""

@@ -19,3 +19,9 @@ class EchoResponse(Response):
     """One result per text, in order."""
 
     results: tuple[EchoResult, ...] = Field(description="One per text of the request, in its order.")
+
+
+class EchoPart(Response):
+    """One text of the request, in its order."""
+
+    text: str = Field(description="The text that was sent.")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from services.pb.chorale.common.v1 import common_pb2 as chorale_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63horale/echo/v1/echo.proto\x12\x0f\x63horale.echo.v1\x1a\x1e\x63horale/common/v1/common.proto\"<\n\x0b\x45\x63hoRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x03(\t\x12\x10\n\x08truncate\x18\x03 \x01(\x08\"\x1a\n\nEchoResult\x12\x0c\n\x04text\x18\x01 \x01(\t\"t\n\x0c\x45\x63hoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05usage\x18\x02 \x01(\x0b\x32\x18.chorale.common.v1.Usage\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.chorale.echo.v1.EchoResult2R\n\x0b\x45\x63hoService\x12\x43\n\x04\x45\x63ho\x12\x1c.chorale.echo.v1.EchoRequest\x1a\x1d.chorale.echo.v1.EchoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63horale/echo/v1/echo.proto\x12\x0f\x63horale.echo.v1\x1a\x1e\x63horale/common/v1/common.proto\"<\n\x0b\x45\x63hoRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x03(\t\x12\x10\n\x08truncate\x18\x03 \x01(\x08\"\x1a\n\nEchoResult\x12\x0c\n\x04text\x18\x01 \x01(\t\"t\n\x0c\x45\x63hoResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05usage\x18\x02 \x01(\x0b\x32\x18.chorale.common.v1.Usage\x12,\n\x07results\x18\x03 \x03(\x0b\x32\x1b.chorale.echo.v1.EchoResult\"P\n\x08\x45\x63hoPart\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05usage\x18\x02 \x01(\x0b\x32\x18.chorale.common.v1.Usage\x12\x0c\n\x04text\x18\x03 \x01(\t2\x9b\x01\n\x0b\x45\x63hoService\x12\x43\n\x04\x45\x63ho\x12\x1c.chorale.echo.v1.EchoRequest\x1a\x1d.chorale.echo.v1.EchoResponse\x12G\n\nStreamEcho\x12\x1c.chorale.echo.v1.EchoRequest\x1a\x19.chorale.echo.v1.EchoPart0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ECHORESULT']._serialized_end=167
   _globals['_ECHORESPONSE']._serialized_start=169
   _globals['_ECHORESPONSE']._serialized_end=285
-  _globals['_ECHOSERVICE']._serialized_start=287
-  _globals['_ECHOSERVICE']._serialized_end=369
+  _globals['_ECHOPART']._serialized_start=287
+  _globals['_ECHOPART']._serialized_end=367
+  _globals['_ECHOSERVICE']._serialized_start=370
+  _globals['_ECHOSERVICE']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

@@ -32,3 +32,13 @@ class EchoResponse(_message.Message):
     usage: _common_pb2.Usage
     results: _containers.RepeatedCompositeFieldContainer[EchoResult]
     def __init__(self, model: _Optional[str] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., results: _Optional[_Iterable[_Union[EchoResult, _Mapping]]] = ...) -> None: ...
+
+class EchoPart(_message.Message):
+    __slots__ = ("model", "usage", "text")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    usage: _common_pb2.Usage
+    text: str
+    def __init__(self, model: _Optional[str] = ..., usage: _Optional[_Union[_common_pb2.Usage, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
