@@ -17,11 +17,13 @@ class Evaluation:
     Args:
         metrics: by name; ``primary`` is the one a gate compares.
         answers: the model's answer to each example, for comparing two builds of one model.
+        notes: what must stand beside the figures, such as how they were computed.
     """
 
     primary: str
     metrics: Mapping[str, float]
     answers: Sequence[str]
+    notes: Sequence[str] = ()
 
     @property
     def score(self) -> float:

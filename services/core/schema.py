@@ -127,15 +127,20 @@ class TextRequest(Request):
     """A request over one text or a list of texts."""
 
     text: Texts = Field(description=f"One text, or a list of at most {MAX_ITEMS} texts.")
-    truncate: bool = Field(
-        default=False,
-        description="Cut text past the model's limit. By default such text is an error that names the limit.",
-    )
 
     @property
     def size(self) -> int:
         """Characters of all texts together."""
         return sum(map(len, self.text))
+
+
+class LimitedTextRequest(TextRequest):
+    """One over texts that the model takes whole, up to a limit."""
+
+    truncate: bool = Field(
+        default=False,
+        description="Cut text past the model's limit. By default such text is an error that names the limit.",
+    )
 
 
 class Usage(Record):

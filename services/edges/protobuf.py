@@ -94,7 +94,8 @@ def _shape(descriptor: Descriptor, zeros: bool) -> tuple[dict[str, Any], dict[in
 
     Asked once: a descriptor answers each question with a new object.
     """
-    empty: dict[str, Any] = {field.name: () for field in descriptor.fields if field.is_repeated}
+    repeated = (field for field in descriptor.fields if field.is_repeated)
+    empty: dict[str, Any] = {field.name: {} if _is_map(field) else () for field in repeated}
     if zeros:
         silent = (field for field in descriptor.fields if not (field.is_repeated or field.has_presence))
         empty |= {field.name: field.default_value for field in silent}
@@ -102,10 +103,16 @@ def _shape(descriptor: Descriptor, zeros: bool) -> tuple[dict[str, Any], dict[in
 
 
 def _reader(field: FieldDescriptor, zeros: bool) -> _Reader | None:
+    if _is_map(field):
+        return dict  # of scalars
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         one = partial(_plain, zeros=zeros)
         return partial(_plain_all, one) if field.is_repeated else one
     return tuple if field.is_repeated else None
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
 
 
 def _plain_all(one: _Reader, messages: Iterable[Message]) -> tuple[dict[str, Any], ...]:

@@ -111,6 +111,8 @@ def evaluate(
     console.print(f"{spec.id} {spec.precision} on {data.name} ({seconds:.1f} s)")
     for name, value in result.metrics.items():
         console.print(f"  {name:10} {value:.4g}")
+    for note in result.notes:
+        console.print(f"  {note}", markup=False)
 
 
 def _built(spec: ModelSpec, tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[str], None]) -> Path:

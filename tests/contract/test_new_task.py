@@ -92,8 +92,6 @@ message ShoutRequest {
   repeated string text = 1;
   // Model.
   string model = 2;
-  // Cut.
-  bool truncate = 3;
   // Seconds.
   repeated int32 pauses = 4;
 }

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from services.core.schema import Record, Response, TextRequest
+from services.core.schema import LimitedTextRequest, Record, Response
 
 
-class EchoRequest(TextRequest):
+class EchoRequest(LimitedTextRequest):
     """Texts to send back."""
 
 

@@ -1,0 +1,129 @@
+"""Request and answer of translation; fields are those of ``chorale.translation.v1``."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from services.core.catalog import ModelSpec
+from services.core.schema import Record, Response, TextRequest
+from services.tasks.translation.languages import AUTO, known, pairs_of, sources_of
+
+MAX_TERMS = 1000
+"""Most terms of a glossary, and most that are to be preserved."""
+
+MAX_BEAM = 8
+
+
+def _language(code: str) -> str:
+    parts = code.replace("_", "-").split("-")
+    if not (2 <= len(parts[0]) <= 4 and all(part.isascii() and part.isalnum() for part in parts) and len(code) <= 35):
+        raise PydanticCustomError("language", "Give a language code such as en, de or pt-BR; see GET /v1/models")
+    return "-".join(parts).lower()
+
+
+def _term(term: str) -> str:
+    if not term.strip() or "\n" in term:
+        raise PydanticCustomError("term", "Give a term: some text on one line")
+    return term
+
+
+Language = Annotated[str, AfterValidator(_language)]
+Term = Annotated[str, Field(max_length=200), AfterValidator(_term)]
+
+
+class TranslateRequest(TextRequest):
+    """Texts to translate. Line breaks, list marks and spacing come out as they went in."""
+
+    target: Language = Field(description="Language to translate to, such as `de`.")
+    source: Language = Field(default=AUTO, description="Language of the texts; `auto` finds it for each of them.")
+    format: Literal["text", "html"] = Field(
+        default="text",
+        description="`html`: tags come out byte for byte, and what is not to be translated is left alone.",
+    )
+    preserve: tuple[Term, ...] = Field(
+        default=(), max_length=MAX_TERMS, description="Terms that come out as they are, wherever they occur as words."
+    )
+    glossary: dict[Term, Term] = Field(
+        default={}, max_length=MAX_TERMS, description="Terms and what they are in the target language."
+    )
+    beam_size: int | None = Field(
+        default=None, ge=1, le=MAX_BEAM, description="Hypotheses kept while searching; 1 is fastest. Omitted: 2."
+    )
+    alternatives: int = Field(
+        default=0, ge=0, lt=MAX_BEAM, description="How many other translations to give of each text."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Most tokens of a sentence's translation. Omitted: three times its own.",
+    )
+    alignment: bool = Field(
+        default=False, description="Say what each token of the translation was made from, as weights."
+    )
+
+    @model_validator(mode="after")
+    def _beam_is_wide_enough(self) -> Self:
+        if self.beam_size is not None and self.alternatives >= self.beam_size:
+            raise PydanticCustomError(
+                "beam_size", "beam_size: give at least one more than alternatives, or leave it out"
+            )
+        return self
+
+    def suits(self, spec: ModelSpec) -> bool:
+        """Whether the model makes such translations."""
+        pairs = pairs_of(spec)
+        target = known(self.target, (pair.target for pair in pairs))
+        return target is not None and (self.source == AUTO or known(self.source, sources_of(pairs, target)) is not None)
+
+
+class Alternative(Record):
+    """Another translation of a text."""
+
+    translation: str = Field(description="The text in the target language.")
+    score: float = Field(description="As that of the translation.")
+
+
+class AlignedToken(Record):
+    """A token of a translation."""
+
+    token: str = Field(description="Its text; a space at its beginning is one before it.")
+    weights: tuple[float, ...] = Field(description="One per source token; together 1.")
+
+
+class Alignment(Record):
+    """What a sentence's translation was made from."""
+
+    source: tuple[str, ...] = Field(description="Tokens of the sentence.")
+    target: tuple[AlignedToken, ...] = Field(description="Tokens of its translation.")
+
+
+class Translation(Record):
+    """A text in another language."""
+
+    translation: str = Field(description="The text in the target language.")
+    source: str = Field(description="Its language: the one given, or the one found.")
+    target: str = Field(description="The language it is in now.")
+    score: float = Field(description="How sure the model is: geometric mean of its tokens' probabilities, 0 to 1.")
+    alternatives: tuple[Alternative, ...] = Field(default=(), description="Other translations, best first.")
+    flags: tuple[str, ...] = Field(
+        default=(),
+        description="What to know of it: `repetition` (the model had begun to repeat itself and was made to stop),"
+        " `length` (a sentence's translation was cut at its limit), `pieces` (a sentence was translated in pieces,"
+        " since the model had lost what was to be kept).",
+    )
+    alignment: tuple[Alignment, ...] = Field(default=(), description="Of each sentence, if asked for.")
+
+
+class TranslateResponse(Response):
+    """One result per text, in order."""
+
+    results: tuple[Translation, ...] = Field(description="One per text of the request, in its order.")
+
+
+class TranslatePart(Response):
+    """One sentence of one text, in order. The translations of a text's parts are its translation."""
+
+    index: int = Field(description="Which text of the request this is of, from 0.")
+    result: Translation = Field(description="The sentence, with what stands before it.")
