@@ -1,0 +1,1 @@
+"""Translation: texts and documents from one language into another."""
