@@ -27,7 +27,9 @@ TASK = Task(
     methods=(TRANSLATE, STREAM_TRANSLATE),
     examples=(
         TranslateRequest(text=("The weather is nice today. Shall we go for a walk?",), target="de"),
-        TranslateRequest(text=("Wo ist der Bahnhof?", "Ich habe keine Zeit."), source="de", target="en", alternatives=1),
+        TranslateRequest(
+            text=("Wo ist der Bahnhof?", "Ich habe keine Zeit."), source="de", target="en", alternatives=1
+        ),
     ),
     grpc_port=9005,
     evaluation="services.tasks.translation.evaluation:evaluate",

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from services.core.evaluation import Evaluation
 from services.core.inference import Pipeline
 from services.tasks.translation.languages import Pair
 from services.tasks.translation.pipeline import TranslatePipeline
 from services.tasks.translation.schema import TranslateRequest, TranslateResponse
+from services.tasks.translation.work import Output
 
 _LANGUAGES = re.compile(r"(?:^|[._])([a-z]{2,3})-([a-z]{2,3})(?=[._])")
 
@@ -85,7 +87,7 @@ def _translate(pipeline: TranslatePipeline, texts: Sequence[str], pair: Pair, gr
     request = TranslateRequest(text=tuple(texts), source=pair.source, target=pair.target, beam_size=1)
     items = pipeline.prepare(request)
     order = sorted(range(len(items)), key=lambda index: items[index].cost)  # alike lengths pad little
-    outputs = {}
+    outputs: dict[int, Output] = {}
     for start in range(0, len(order), group_items):
         group = order[start : start + group_items]
         outputs.update(zip(group, pipeline.run([items[index].payload for index in group]), strict=True))

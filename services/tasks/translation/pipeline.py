@@ -1,4 +1,4 @@
-"""Translation on an encoder-decoder: texts -> sentences -> hypotheses -> texts, with all that is not to change in place.
+"""Translation on an encoder-decoder: texts -> sentences -> hypotheses -> texts, with what is to be kept in its place.
 
 An item is a sentence, so sentences of many texts and many calls share engine runs, and come out one by one.
 """
@@ -49,9 +49,7 @@ class TranslatePipeline:
         found = iter(self._translator.translate([work.task for work in payloads if work.task]))
         return [next(found) if work.task else NOTHING for work in payloads]
 
-    def finish(
-        self, request: TranslateRequest, items: Sequence[Item], outputs: Sequence[Output]
-    ) -> TranslateResponse:
+    def finish(self, request: TranslateRequest, items: Sequence[Item], outputs: Sequence[Output]) -> TranslateResponse:
         """Join the sentences of each text."""
         works: list[Work] = [item.payload for item in items]
         texts: list[list[int]] = [[] for _ in request.text]

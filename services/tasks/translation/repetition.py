@@ -1,6 +1,6 @@
 """Tells a decoder that has begun to repeat itself from a text that repeats. Knows ids only.
 
-Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration": likely continuations of a repetition are more of it.
+Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration": likely text repeats itself.
 """
 
 from collections.abc import Sequence

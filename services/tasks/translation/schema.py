@@ -1,8 +1,8 @@
 """Request and answer of translation; fields are those of ``chorale.translation.v1``."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.core.catalog import ModelSpec
@@ -28,6 +28,12 @@ def _term(term: str) -> str:
     return term
 
 
+def _glossary(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise PydanticCustomError("glossary", "Give an object with the terms and what they are in the target language")
+    return value
+
+
 Language = Annotated[str, AfterValidator(_language)]
 Term = Annotated[str, Field(max_length=200), AfterValidator(_term)]
 
@@ -44,7 +50,7 @@ class TranslateRequest(TextRequest):
     preserve: tuple[Term, ...] = Field(
         default=(), max_length=MAX_TERMS, description="Terms that come out as they are, wherever they occur as words."
     )
-    glossary: dict[Term, Term] = Field(
+    glossary: Annotated[dict[Term, Term], BeforeValidator(_glossary)] = Field(
         default={}, max_length=MAX_TERMS, description="Terms and what they are in the target language."
     )
     beam_size: int | None = Field(

@@ -53,14 +53,10 @@ class Translator:
         outputs.update(zip(lost, self._in_pieces([tasks[index] for index in lost]), strict=True))
         return [outputs[index] for index in range(len(tasks))]
 
-    def _search(
-        self, inputs: Sequence[Seq2SeqInput], decoding: Decoding
-    ) -> list[tuple[_Hypotheses, frozenset[Flag]]]:
+    def _search(self, inputs: Sequence[Seq2SeqInput], decoding: Decoding) -> list[tuple[_Hypotheses, frozenset[Flag]]]:
         """Hypotheses of each input, none of which loops."""
         found = list(self._engine.run(inputs, decoding))
-        looping = [
-            index for index, own in enumerate(found) if is_loop(own[0].tokens, inputs[index].source)
-        ]
+        looping = [index for index, own in enumerate(found) if is_loop(own[0].tokens, inputs[index].source)]
         if looping:
             guarded = replace(decoding, no_repeat_ngram=_GUARD)
             again = self._engine.run([inputs[index] for index in looping], guarded)
