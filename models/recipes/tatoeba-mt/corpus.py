@@ -15,7 +15,7 @@ import numpy as np
 import sentencepiece
 import torch
 from config import Config
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 from torch import Tensor
 from transformers.models.m2m_100.tokenization_m2m_100 import FAIRSEQ_LANGUAGE_CODES
 
@@ -46,11 +46,11 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Rows of the embedding table: pieces, languages, and the eight unused ones M2M-100 has."""
-        return self.pieces.vocab_size() + _SHIFT + len(LANGUAGES) + 8
+        return int(self.pieces.vocab_size()) + _SHIFT + len(LANGUAGES) + 8
 
     def language(self, code: str) -> int:
         """The id of a language."""
-        return self.pieces.vocab_size() + _SHIFT + LANGUAGES.index(code)
+        return int(self.pieces.vocab_size()) + _SHIFT + LANGUAGES.index(code)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without language and end."""
@@ -66,7 +66,8 @@ class Batch:
 
     Args:
         source: [pairs, length], language first, end last.
-        target: [pairs, length + 1], end and language first, end last: input is all but the last, output all but the first.
+        target: [pairs, length + 1], end and language first, end last; the decoder reads all but the last and writes all
+            but the first.
     """
 
     source: Tensor

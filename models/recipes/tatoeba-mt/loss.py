@@ -47,7 +47,7 @@ class VocabularyLoss(Function):
         return loss / count
 
     @staticmethod
-    def backward(context: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, outer: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Gradients of states and table."""
         states, table = context.saved_tensors
         return states * outer.to(states.dtype), table * outer, None, None

@@ -5,6 +5,7 @@ Source: Fan et al. 2020, "Beyond English-Centric Multilingual Machine Translatio
 """
 
 import math
+from typing import cast
 
 import torch
 from config import NetworkConfig
@@ -28,10 +29,11 @@ class Attention(nn.Module):
         # Written out: on a CPU the backward pass of the fused attention takes longer than the rest of the network.
         scores = q @ k.transpose(2, 3) * q.shape[3] ** -0.5
         weights = scores.masked_fill(~mask, -torch.inf).softmax(3, dtype=torch.float32).to(v.dtype)
-        return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        mixed: Tensor = self.out_proj((weights @ v).transpose(1, 2).flatten(2))
+        return mixed
 
     def _split(self, states: Tensor) -> Tensor:
-        return states.unflatten(2, (self.heads, -1)).transpose(1, 2)
+        return states.view(*states.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):
@@ -49,10 +51,12 @@ class EncoderLayer(nn.Module):
         """[pairs, length, width]."""
         normed = self.self_attn_layer_norm(states)
         states = states + self.dropout(self.self_attn(normed, normed, mask))
-        return states + self.dropout(self._feed(self.final_layer_norm(states)))
+        return self._fed(states)
 
-    def _feed(self, states: Tensor) -> Tensor:
-        return self.fc2(functional.relu(self.fc1(states)))
+    def _fed(self, states: Tensor) -> Tensor:
+        inner = functional.relu(self.fc1(self.final_layer_norm(states)))
+        fed: Tensor = states + self.dropout(self.fc2(inner))
+        return fed
 
 
 class DecoderLayer(EncoderLayer):
@@ -68,7 +72,7 @@ class DecoderLayer(EncoderLayer):
         normed = self.self_attn_layer_norm(states)
         states = states + self.dropout(self.self_attn(normed, normed, self._past(states.shape[1])))
         states = states + self.dropout(self.encoder_attn(self.encoder_attn_layer_norm(states), memory, mask))
-        return states + self.dropout(self._feed(self.final_layer_norm(states)))
+        return self._fed(states)
 
     def _past(self, length: int) -> Tensor:
         return torch.ones(length, length, dtype=torch.bool, device=self.fc1.weight.device).tril()
@@ -85,6 +89,8 @@ class Stack(nn.Module):
 
 class Network(nn.Module):
     """Encoder and decoder over one table of embeddings."""
+
+    positions: Tensor
 
     def __init__(self, config: NetworkConfig, vocabulary: int, longest: int) -> None:
         super().__init__()
@@ -105,12 +111,13 @@ class Network(nn.Module):
         memory = self.encoder.layer_norm(memory)
         states = self._embed(target)
         for layer in self.decoder.layers:
-            states = layer.decode(states, memory, mask)
+            states = cast("DecoderLayer", layer).decode(states, memory, mask)
         normed: Tensor = self.decoder.layer_norm(states)
         return normed
 
     def _embed(self, ids: Tensor) -> Tensor:
-        return self.dropout(self.shared(ids) * self.scale + self.positions[: ids.shape[1]])
+        embedded: Tensor = self.dropout(self.shared(ids) * self.scale + self.positions[: ids.shape[1]])
+        return embedded
 
 
 def sinusoids(length: int, width: int) -> Tensor:
