@@ -1,6 +1,7 @@
 """Dynamic batching: a bounded queue per key, and lanes (threads) that empty the queues as fast as they can.
 
-No delay is ever added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather.
+No delay is added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather. (Where a
+run costs nearly the same for one item as for many, a policy may have free lanes wait a moment: `gather_seconds`.)
 What a lane takes (a window) is sorted by cost and run in small groups, since padding a short text to a long one's
 length is work for nothing (`grouping`). Callers wait on the event loop; engines run on the lanes and never block it.
 
@@ -225,21 +226,31 @@ class Batcher:
         return True
 
     def _next_window(self) -> tuple[Queue, list[Entry]] | None:
+        since: float | None = None  # when this lane first saw work that was worth waiting to become more
         with self._wake:
             while True:
                 waiting = [queue for queue in self._queues.values() if queue.items]
+                pause = None
                 if waiting:
                     queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
-                    self._turns += 1
-                    queue.last_turn = self._turns
-                    # A fair share for each lane: one lane must not sit idle beside one with a long window.
-                    share = -(-queue.items // len(self._threads))
-                    return queue, queue.take(min(share, queue.policy.window_items), queue.policy.window_cost)
-                if self._closing:
+                    now = time.monotonic()
+                    since = since or now
+                    pause = since + queue.policy.gather_seconds - now
+                    if pause <= 0 or self._closing or queue.items >= queue.policy.group_items * (self._idle + 1):
+                        return queue, self._take(queue)
+                elif self._closing:
                     return None
                 self._idle += 1
-                self._wake.wait()
+                self._wake.wait(pause)
                 self._idle -= 1
+
+    def _take(self, queue: Queue) -> list[Entry]:
+        self._turns += 1
+        queue.last_turn = self._turns
+        # A fair share for each lane: one lane must not sit idle beside one with a long window. Lanes that gather are
+        # busy for long: what they leave to a busy one would wait for all of its run.
+        lanes = self._idle + 1 if queue.policy.gather_seconds else len(self._threads)
+        return queue.take(min(-(-queue.items // lanes), queue.policy.window_items), queue.policy.window_cost)
 
     def _run_group(self, queue: Queue, group: list[Entry]) -> int:
         """Run what is still wanted; returns what it cost."""

@@ -1061,3 +1061,41 @@ def test_a_stream_gives_up_what_is_left_when_it_is_closed() -> None:
             gate.set()
 
     run(main())
+
+
+def test_a_lane_that_gathers_takes_all_that_comes_together() -> None:
+    async def main() -> None:
+        runs: list[int] = []
+
+        both = threading.Barrier(2)
+
+        def engine(payloads: Sequence[Any]) -> Sequence[Any]:
+            runs.append(len(payloads))
+            if len(runs) <= 2:
+                both.wait(PATIENCE)
+            return payloads
+
+        policy = BatchPolicy(group_items=16, run_cost=1000, gather_seconds=1.0)
+        with batching(engine, policy, lanes=2) as batcher:
+            started = time.monotonic()
+            await asyncio.gather(*(batcher.submit("k", [Item(n, 1)], later()) for n in range(32)))
+            assert runs == [16, 16]
+            assert time.monotonic() - started < 1  # a full run for each lane is not waited for
+            await batcher.submit("k", [Item(0, 1)], later())
+            assert runs[-1] == 1
+            assert time.monotonic() - started >= 1  # one alone is
+
+    run(main())
+
+
+def test_closing_does_not_wait_for_company() -> None:
+    async def main() -> None:
+        policy = BatchPolicy(gather_seconds=1.0)
+        with batching(list, policy) as batcher:
+            task = asyncio.create_task(batcher.submit("k", [Item(0, 1)], later()))
+            await asyncio.sleep(0)
+            started = time.monotonic()
+        assert time.monotonic() - started < 1
+        assert await task == [0]
+
+    run(main())
