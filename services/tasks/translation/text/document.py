@@ -17,7 +17,6 @@ _BREAK = re.compile(r"([\n\r\t\v\f\x1c-\x1f\x85\u2028\u2029]+)")
 _OPENING = re.compile(
     r"\s*(?:(?:>|\#{1,6}(?=\s)|[-*+•‣◦▪–—](?=\s)|\[[ xX]\](?=\s)|\(?\d{1,3}[.)](?=\s)|\(?[a-z]\)(?=\s))\s*)*"
 )
-_CELLS = re.compile(r"(\s*\|\s*)")
 
 
 def split(text: str, language: str, *, markup: bool, keep: Keep) -> tuple[Part, ...]:
@@ -52,12 +51,10 @@ def _of_line(line: str, segmenter: Segmenter) -> Iterator[Part]:
     start = opening.end() if opening else 0
     yield Literal(line[:start])
     rest = line[start:]
-    cells = _CELLS.split(rest) if rest.startswith("|") else [rest]
-    for index, cell in enumerate(cells):
-        if index % 2:
-            yield Literal(cell)
-        elif cell:
-            yield from segmenter.parts([cell])
+    for index, cell in enumerate(rest.split("|") if rest.startswith("|") else [rest]):
+        if index:
+            yield Literal("|")
+        yield from segmenter.parts([cell])
 
 
 def _merged(parts: Iterable[Part]) -> Iterator[Part]:

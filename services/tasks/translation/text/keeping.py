@@ -19,10 +19,13 @@ PRIVATE = "\ue000-\uf8ff"
 
 _END = r"""\s<>"'`{}|\\^«»„“”‘’。，、；：！？）】」』"""
 _ASIDE = rf"\([^{_END}()]{{0,200}}\)"
-_NUMBER = (
-    # A number inside a word or glued to a letter (A4, 5kg, 1st) is part of that word.
-    r"(?<!\w)(?<!\d[.,:/\-])(?:(?<!\S)[+\-−])?"
-    r"(?:\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d++)?|\d++(?:[.,:/\-–]\d++)*+)(?![^\W_])"
+_LETTER = r"[^\W_\u0e00-\u0eff\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af]"
+"""A letter or digit of a script that sets spaces between words: others do not make a word with what they touch."""
+_NUMBERS = re.compile(
+    # A number that touches a letter (A4, 5kg, 1st) is part of a word.
+    rf"(?<!{_LETTER})(?<!_)(?<!\d[.,:/\-])(?:(?<!\S)[+\-−])?"
+    r"(?:\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d++)?|\d++(?:[.,:/\-–]\d++)*+)"
+    rf"(?!{_LETTER})"
 )
 _NAME_ENDINGS = (
     "com|org|net|io|dev|edu|gov|html?|pdf|docx?|xlsx?|pptx?|txt|csv|json|xml|ya?ml|toml|md|py|js|ts|zip|png|jpe?g|svg"
@@ -35,7 +38,7 @@ _ALWAYS = re.compile(
             r"\{\{[^{}\n]{0,64}\}\}|\{%[^%{}\n]{0,200}%\}|\{[\w.:!\[\]\-]{0,64}\}",  # {{name}} {% if x %} {name:.2f}
             r"\$\{[^{}\s]{1,64}\}|\$[A-Z_][A-Z0-9_]{1,63}(?!\w)",  # ${name} $NAME
             r"%%|%(?:\d{1,2}\$|\(\w{1,64}\))?[\-+#0]?\d{0,3}(?:\.\d{1,3})?(?:hh|h|ll|l)?[sdifgxXueEcq@](?!\w)",
-            rf"(?<!\w)(?:(?:https?|ftp|file)://|www\.)(?:{_ASIDE}|[^{_END}()])*(?:{_ASIDE}|[^{_END}().,;:!?\]…])",
+            rf"(?<!{_LETTER})(?:(?:https?|ftp|file)://|www\.)(?:{_ASIDE}|[^{_END}()])*(?:{_ASIDE}|[^{_END}().,;:!?\]…])",
             r"(?<![\w.+\-])[\w.+\-]{1,64}@(?:[\w\-]{1,63}\.){1,8}[^\W\d_]{2,24}",
             r"(?<![\w@\#&/])[@\#]\w{1,64}",
             r"(?<![\w/.~])(?:~|\.{1,2})?(?:/[\w.+\-]*[\w+\-])+/?|(?<!\w)[A-Za-z]:\\[\w.\-\\]*[\w\-\\]",  # paths
@@ -46,7 +49,6 @@ _ALWAYS = re.compile(
         )
     )
 )
-_NUMBERS = re.compile(_NUMBER)
 
 
 @dataclass(frozen=True)

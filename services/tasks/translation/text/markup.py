@@ -60,8 +60,11 @@ _UNTRANSLATED = frozenset(["code", "kbd", "math", "pre", "samp", "script", "styl
 _RAW = frozenset(["script", "style", "textarea"])
 """Elements in which nothing but their own closing tag is markup."""
 
-_OPT_OUT = re.compile(r"""\stranslate\s*=\s*["']?no\b|\sclass\s*=\s*["']?[^"'>]*\bnotranslate\b""", re.IGNORECASE)
-_TAG = re.compile(r"""</?[A-Za-z][^\s/>]*(?:[^>"']|"[^"]*"|'[^']*')*+>""")
+_OPT_OUT = re.compile(
+    r"""\stranslate\s*=\s*["']?no\b|\sclass\s*=\s*(?:"[^"]*?\bnotranslate\b|'[^']*?\bnotranslate\b|notranslate\b)""",
+    re.IGNORECASE,
+)
+_TAG = re.compile(r"""</?[A-Za-z][^\s/>]*+(?:[^>"']|"[^"]*"|'[^']*')*+>""")
 _LOOSE_TAG = re.compile(r"</?[A-Za-z][^<>]*>|</?\d{1,6} ?/?>|<![A-Za-z\[][^<>]*>|<\?[^<>]*>")
 """Numbered placeholders, declarations, and tags whose quotes do not pair."""
 

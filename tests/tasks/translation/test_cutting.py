@@ -1,0 +1,84 @@
+"""Long sentences in parts: all of the sentence, all that fit, no more questions than need be."""
+
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.tasks.translation.text import Keep, Kept, Sentence, Words, cut, cut_to_holders, split
+from tests.tasks.translation.hostile import documents, slow
+
+
+def plain(text: str) -> Sentence:
+    return Sentence((Words(text, text),))
+
+
+def sources(sentence: Sentence, limit: int) -> list[str]:
+    return [part.source for part in cut(sentence, lambda part: len(part.source) <= limit)]
+
+
+def fits(asked: list[Sentence], limit: int, part: Sentence) -> bool:
+    asked.append(part)
+    return len(part.source) <= limit
+
+
+@given(documents, st.booleans(), st.integers(0, 20))
+def test_the_parts_are_the_sentence_and_questions_are_few(text: str, markup: bool, limit: int) -> None:
+    for sentence in split(text, "en", markup=markup, keep=Keep()):
+        if isinstance(sentence, Sentence):
+            asked: list[Sentence] = []
+            parts = cut(sentence, partial(fits, asked, limit))
+            assert "".join(part.source for part in parts) == sentence.source
+            assert [kept for part in parts for kept in part.kept] == list(sentence.kept)
+            assert all(part.markup == markup and part.source for part in parts) or not sentence.source
+            assert len(asked) < 2 * len(parts)
+
+
+@given(documents, st.integers(1, 3))
+def test_no_part_has_more_kept_than_asked(text: str, most: int) -> None:
+    for sentence in split(text, "en", markup=True, keep=Keep()):
+        if isinstance(sentence, Sentence):
+            assert all(len(part.kept) <= most for part in cut_to_holders(sentence, most))
+
+
+def test_what_fits_is_not_cut() -> None:
+    sentence = plain("One, two; three.")
+    assert cut(sentence, lambda _: True) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "expected"),
+    [
+        ("He came, he saw; he won, he left.", 20, ["He came, he saw;", " he won, he left."]),
+        ("He came at nine, he saw nobody there", 25, ["He came at nine,", " he saw nobody there"]),
+        ("one two three four", 11, ["one two", " three four"]),
+        ("他来了，他看见了，他赢了", 8, ["他来了，", "他看见了，他赢了"]),
+        ("aaaaaaaaaa", 5, ["aaaaa", "aaaaa"]),
+        ("1,5 x 2,5", 5, ["1,5 x", " 2,5"]),
+    ],
+)
+def test_where_it_is_cut(text: str, limit: int, expected: list[str]) -> None:
+    assert sources(plain(text), limit) == expected
+
+
+def test_accents_families_and_kept_pieces_stay_whole() -> None:
+    assert sources(plain("a\u0301e\u0301"), 1) == ["a\u0301", "e\u0301"]
+    assert sources(plain("👩\u200d👩\u200d👦👍🏽"), 1) == ["👩\u200d👩\u200d👦", "👍🏽"]
+    address = Kept("https://a.b", "https://a.b", "https://a.b")
+    parts = cut(Sentence((Words("x", "x"), address)), lambda _: False)
+    assert parts == [plain("x"), Sentence((address,))]
+
+
+def test_entities_are_not_cut() -> None:
+    sentence = Sentence((Words("&&&&", "&amp;&amp;&amp;&amp;"),), markup=True)
+    assert sources(sentence, 5) == ["&amp;"] * 4
+
+
+def test_time_grows_with_the_text() -> None:
+    def run(text: str, markup: bool) -> None:
+        for part in split(text, "en", markup=markup, keep=Keep()):
+            if isinstance(part, Sentence):
+                cut(part, lambda part: len(part.kept) <= 8 and len(part.source) <= 100)
+
+    assert not slow(run)
