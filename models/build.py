@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from models.curve import BatchCurve, curve_file, read_curve, write_curve
-from models.export import exporter
+from models.export import QUANTIZING, exporter
 from models.export.verify import require_gate, seen_inputs, verify
 from models.measure import measure
 from models.sources import fetch
@@ -69,7 +69,7 @@ class Builder:
     def _export(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         self._progress("fetching sources")
         folders = {role: fetch(source) for role, source in spec.sources.items()}
-        self._progress("exporting to ONNX")
+        self._progress(f"exporting for {spec.engine} in {spec.precision}")
         return dict(exporter(spec.architecture)(spec, folders, target))
 
     def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
@@ -77,9 +77,11 @@ class Builder:
         gate = require_gate(task, spec)
         reference_spec = spec.model_copy(update={"precision": Precision.FP32})
         reference = self._store.ensure(reference_spec, self._build)
-        from models.export.quantize import quantize
+        exported = self._export(spec, target) if spec.architecture in QUANTIZING else {}
+        if not exported:
+            from models.export.quantize import quantize
 
-        self._progress("quantizing to int8")
-        quantize(reference, target, seen_inputs(task, spec, reference, gate), spec.keep_fp32)
+            self._progress("quantizing to int8")
+            quantize(reference, target, seen_inputs(task, spec, reference, gate), spec.keep_fp32)
         self._progress("verifying int8 against fp32")
-        return verify(task, spec, reference, target).model_dump()
+        return {**exported, **verify(task, spec, reference, target).model_dump()}

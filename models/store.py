@@ -53,7 +53,18 @@ class Manifest(BaseModel):
     report: dict[str, Any] = {}
 
 
-_BUILT_FROM = ("name", "version", "architecture", "sources", "labels", "precision")
+_BUILT_FROM = (
+    "task",
+    "name",
+    "version",
+    "engine",
+    "architecture",
+    "sources",
+    "labels",
+    "languages",
+    "pairs",
+    "precision",
+)
 
 
 def recipe_digest(spec: ModelSpec) -> str:

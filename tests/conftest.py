@@ -1,9 +1,13 @@
-"""What several suites need: a tokenizer small enough to make in a moment."""
+"""What several suites need: a tokenizer and encoder-decoders small enough to make in a moment."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+if TYPE_CHECKING:
+    from tests.checkpoints import Artefacts
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +25,11 @@ def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     tokenizer.save(str(file))
     return file
+
+
+@pytest.fixture(scope="session")
+def artefacts(tmp_path_factory: pytest.TempPathFactory) -> "Artefacts":
+    """Small random encoder-decoders, exported when asked for, once."""
+    from tests.checkpoints import Artefacts  # torch: only for tests that need it
+
+    return Artefacts(tmp_path_factory.mktemp("seq2seq"))

@@ -17,17 +17,13 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from models.architectures import EncoderClassifier
+from models.export import ExportError
 from services.core.catalog import ModelSpec
-from services.core.errors import OperatorError
 
 OPSET = 20
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where torch's exporter writes the modules a node came from, outermost first."""
 MAX_PARITY_ERROR = 1e-3
-
-
-class ExportError(OperatorError):
-    """The exported graph does not compute what the torch model does."""
 
 
 def export_mean_pooled_classifier(_: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:

@@ -62,13 +62,19 @@ def verify(task: Task, spec: ModelSpec, reference: Path, candidate: Path, exampl
         reference_score=before.score,
         score=after.score,
         agreement=same / len(after.answers),
-        reference_bytes=(reference / "model.onnx").stat().st_size,
-        bytes=(candidate / "model.onnx").stat().st_size,
+        reference_bytes=size(reference),
+        bytes=size(candidate),
         reference_seconds=reference_seconds,
         seconds=seconds,
     )
     _judge(spec, gate, report)
     return report
+
+
+def size(artefact: Path) -> int:
+    """Bytes of an artefact folder, its manifest not counted."""
+    files = (path for path in artefact.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return sum(path.stat().st_size for path in files)
 
 
 def require_gate(task: Task, spec: ModelSpec) -> Gate:
@@ -97,7 +103,7 @@ def _judge(spec: ModelSpec, gate: Gate, report: Report) -> None:
 
 
 def seen_inputs(task: Task, spec: ModelSpec, reference: Path, gate: Gate) -> list[TokenIds]:
-    """What the engine is given when the gate's examples are run: calibration inputs, without labels."""
+    """What an encoder is given when the gate's examples are run: calibration inputs, without labels."""
     engine = _Recorder(engine_class(spec.engine).load(reference, EngineOptions()))
     _evaluate(task, spec, reference, RECIPES / gate.examples, engine)
     return engine.seen

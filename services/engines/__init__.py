@@ -6,6 +6,7 @@ from services.core import imports
 
 ENGINES = {
     "onnx": "services.engines.onnx:OnnxEncoder",
+    "ctranslate2": "services.engines.ctranslate2:CTranslate2Seq2Seq",
     "echo": "services.engines.echo:EchoEngine",
     "fake": "services.engines.fake:FakeEncoder",
 }

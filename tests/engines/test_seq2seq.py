@@ -1,0 +1,117 @@
+"""Every encoder-decoder engine on small random models: the same answers, alone, together and at the same time."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pytest
+
+from services.core.codec import Codec
+from services.core.engine import Decoding, EngineOptions, Seq2Seq, Seq2SeqInput
+from services.engines import engine_class
+from tests.checkpoints import CHECKPOINTS, TEXTS, Artefacts, sentences
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+ENGINES = ("ctranslate2",)
+BUILT = [*product(CHECKPOINTS, ENGINES, ("fp32", "int8"))]
+SOURCES = [*TEXTS, *sentences(8, seed=99)]
+LONGEST = 12
+
+
+def load(artefacts: Artefacts, name: str, engine: str, precision: str = "fp32", lanes: int = 1) -> Seq2Seq:
+    loaded: Seq2Seq = engine_class(engine).load(artefacts.export(name, engine, precision), EngineOptions(lanes=lanes))
+    return loaded
+
+
+def inputs(artefacts: Artefacts, name: str, engine: str, precision: str = "fp32") -> list[Seq2SeqInput]:
+    codec = Codec.load(artefacts.export(name, engine, precision))
+    return [Seq2SeqInput(ids, codec.prefix("de"), LONGEST) for ids in codec.encode(SOURCES, "en", "de")]
+
+
+@pytest.mark.parametrize(("name", "engine", "precision"), BUILT)
+def test_greedy_answers_do_not_depend_on_the_batch(
+    artefacts: Artefacts, name: str, engine: str, precision: str
+) -> None:
+    model, batch = load(artefacts, name, engine, precision), inputs(artefacts, name, engine, precision)
+    together = model.run(batch, Decoding())
+    alone = [model.run([item], Decoding())[0] for item in batch]
+    assert [found[0].tokens for found in together] == [found[0].tokens for found in alone]
+    np.testing.assert_allclose([f[0].score for f in together], [f[0].score for f in alone], atol=1e-4)
+    assert len({found[0].tokens for found in together}) > len(batch) // 2  # not the same answer to everything
+    assert len({found[0].finished for found in together} | {True}) == 2  # some are cut
+
+
+@pytest.mark.parametrize(("name", "engine", "precision"), BUILT)
+def test_beams_give_distinct_hypotheses_best_first(
+    artefacts: Artefacts, name: str, engine: str, precision: str
+) -> None:
+    model, batch = load(artefacts, name, engine, precision), inputs(artefacts, name, engine, precision)
+    for several in model.run(batch, Decoding(beam_size=4, hypotheses=3)):
+        scores = [hypothesis.score for hypothesis in several]
+        assert scores == sorted(scores, reverse=True)
+        assert max(scores) <= 0
+        assert 1 <= len({hypothesis.tokens for hypothesis in several}) == len(several) <= 3
+
+
+@pytest.mark.parametrize(("name", "engine"), product(CHECKPOINTS, ENGINES))
+def test_each_item_is_cut_at_its_own_limit(artefacts: Artefacts, name: str, engine: str) -> None:
+    model, batch = load(artefacts, name, engine), inputs(artefacts, name, engine)
+    whole = [found[0] for found in model.run(batch, Decoding())]
+    limits = [1 + number % LONGEST for number in range(len(batch))]
+    limited = [Seq2SeqInput(item.source, item.prefix, limit) for item, limit in zip(batch, limits, strict=True)]
+    for before, (after,), limit in zip(whole, model.run(limited, Decoding(attention=True)), limits, strict=True):
+        assert after.tokens == before.tokens[:limit]
+        assert after.finished == (before.finished and len(before.tokens) <= limit)
+        assert after.attention is not None
+        assert len(after.attention) == len(after.tokens)
+
+
+@pytest.mark.parametrize(("name", "engine"), product(CHECKPOINTS, ENGINES))
+def test_attention_has_a_row_of_weights_for_each_token(artefacts: Artefacts, name: str, engine: str) -> None:
+    model, batch = load(artefacts, name, engine), inputs(artefacts, name, engine)
+    for decoding in (Decoding(attention=True), Decoding(beam_size=2, hypotheses=2, attention=True)):
+        for item, several in zip(batch, model.run(batch, decoding), strict=True):
+            for hypothesis in several:
+                assert hypothesis.attention is not None
+                assert hypothesis.attention.dtype == np.float32
+                assert hypothesis.attention.shape == (len(hypothesis.tokens), len(item.source))
+                np.testing.assert_allclose(hypothesis.attention.sum(axis=1), 1, atol=1e-4)
+    assert model.run(batch[:1], Decoding())[0][0].attention is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_ngram_is_repeated_if_so_asked(artefacts: Artefacts, engine: str) -> None:
+    model, batch = load(artefacts, "nllb", engine), inputs(artefacts, "nllb", engine)
+
+    def repeats(decoding: Decoding) -> int:
+        answers = [several[0].tokens for several in model.run(batch, decoding)]
+        pairs = [[*zip(tokens, tokens[1:], strict=False)] for tokens in answers]
+        return sum(len(each) - len(set(each)) for each in pairs)
+
+    assert repeats(Decoding()) > 0
+    assert repeats(Decoding(no_repeat_ngram=2)) == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lanes_may_run_at_the_same_time(artefacts: Artefacts, engine: str) -> None:
+    model, batch = load(artefacts, "m2m100", engine, lanes=2), inputs(artefacts, "m2m100", engine)
+    expected = [several[0].tokens for several in model.run(batch, Decoding())]
+
+    def lane(first: int) -> bool:
+        rounds = [model.run(batch[first:], Decoding()) for _ in range(5)]
+        return all([several[0].tokens for several in found] == expected[first:] for found in rounds)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(lane, range(3))) == [True] * 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_it_is_a_seq2seq_and_closes_twice(artefacts: Artefacts, engine: str) -> None:
+    model, batch = load(artefacts, "marian", engine), inputs(artefacts, "marian", engine)
+    assert isinstance(model, Seq2Seq)
+    assert list(model.run([], Decoding())) == []
+    model.close()
+    model.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        model.run(batch, Decoding())
