@@ -1,9 +1,11 @@
 """A trained network -> the bundled weights: the average of its steps, int8, as `models.export.seq2seq` reads them."""
 
+import json
 import shutil
 from pathlib import Path
 
 from config import Config
+from corpus import HOLDERS
 from models.export.seq2seq.packing import pack
 from safetensors.torch import save_file
 from trainer import Trainer
@@ -15,7 +17,7 @@ NAME = Path(__file__).resolve().parent.name
 
 
 def write_weights(trainer: Trainer, config: Config, vocabulary: Path, out: Path | None = None) -> Path:
-    """Write ``model.safetensors``, ``config.json`` and ``vocabulary.model``; returns their folder."""
+    """Write ``model.safetensors``, ``config.json``, ``vocabulary.model`` and ``text.json``; returns their folder."""
     target = out or WEIGHTS / NAME
     target.mkdir(parents=True, exist_ok=True)
     names = [f"model.{name}" for name, _ in trainer.network.named_parameters()]
@@ -25,6 +27,7 @@ def write_weights(trainer: Trainer, config: Config, vocabulary: Path, out: Path 
     rows = trainer.network.shared.num_embeddings
     (target / "config.json").write_text(architecture(config, rows).to_json_string(), encoding="utf-8")
     shutil.copy(vocabulary, target / "vocabulary.model")
+    (target / "text.json").write_text(json.dumps({"holders": HOLDERS}, indent=1) + "\n", encoding="utf-8")
     return target
 
 
