@@ -71,7 +71,7 @@ def tokens(checkpoint: Checkpoint) -> list[str]:
 def _end(checkpoint: Checkpoint) -> int:
     """Past the last id that the tokenizer knows."""
     tagged = getattr(checkpoint.tokenizer, "lang_code_to_id", {})
-    return max([*checkpoint.tokenizer.get_vocab().values(), *tagged.values()]) + 1
+    return 1 + max(map(int, [*checkpoint.tokenizer.get_vocab().values(), *tagged.values()]))
 
 
 def decoder_settings(checkpoint: Checkpoint) -> DecoderSettings:
