@@ -30,18 +30,23 @@ from transformers import (
     T5ForConditionalGeneration,
     T5Tokenizer,
 )
-
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES as NLLB_LANGUAGES
 
 from models.export import exporter
 from services.core.catalog import ModelSpec
 
-WORDS = (
-    "the a house garden tree river winter summer small large quick quiet friend letter window door morning evening"
-    " bread water music paper street market child mother father teacher school train station ticket red green blue"
-    " yellow white black open close read write bring carry follow remember forget begin finish never always often"
-    " today tomorrow because although between under over near far café über straße"
-).split()
+WORDS = list(
+    dict.fromkeys(
+        word
+        for line in (
+            "the a house garden tree river winter summer small large quick quiet friend letter window door morning",
+            "evening bread water music paper street market child mother father teacher school train station ticket",
+            "red green blue yellow white black open close read write bring carry follow remember forget begin finish",
+            "never always often today tomorrow because although between under over near far café über straße",
+        )
+        for word in line.split()
+    )
+)
 
 TEXTS = (
     "the small garden",
@@ -85,8 +90,14 @@ SHAPE = {
 }
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int, end: float) -> Path:
-    """``end``: how much more often than other tokens the end comes first; chosen, with the seed, by trying."""
+def vary(model: PreTrainedModel, seed: int, end: float) -> None:
+    """Draw weights with which answers differ from input to input.
+
+    Args:
+        model: its weights are drawn anew.
+        seed: chosen by trying.
+        end: how much larger than other tokens' is the embedding of the end, so that some answers end; by trying, too.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -99,6 +110,10 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Pa
         embedded.normal_(std=0.15, generator=generator)
         embedded[model.config.pad_token_id] = 0
         embedded[model.config.eos_token_id] *= end
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, seed: int, end: float) -> Path:
+    vary(model, seed, end)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

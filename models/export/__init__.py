@@ -9,13 +9,13 @@ from services.core.catalog import ModelSpec
 from services.core.errors import OperatorError
 
 EXPORTERS = {
-    "bundled-seq2seq": "models.export.seq2seq:export_bundled_seq2seq",
     "mean-pooled-classifier": "models.export.onnx:export_mean_pooled_classifier",
-    "seq2seq": "models.export.seq2seq:export_seq2seq",
     "sequence-classification": "models.export.onnx:export_sequence_classification",
+    "seq2seq": "models.export.seq2seq:export_seq2seq",
+    "bundled-seq2seq": "models.export.seq2seq:export_bundled_seq2seq",
 }
 
-QUANTIZING = frozenset({"bundled-seq2seq", "seq2seq"})
+QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
 
 Export = Callable[[ModelSpec, Mapping[str, Path], Path], Mapping[str, Any]]

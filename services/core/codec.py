@@ -163,13 +163,10 @@ class _SentencePiece:
 
 
 class _Tokenizers:
-    """A ``tokenizer.json``, of which only the bare pieces are used."""
+    """A ``tokenizer.json`` without special tokens, cutting and padding."""
 
     def __init__(self, artefact: Path) -> None:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(artefact / "tokenizer.json"))
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # those a user types are text
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [found.ids for found in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

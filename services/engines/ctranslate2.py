@@ -7,11 +7,13 @@ one OpenMP runtime, and torch then runs several times slower.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import ctranslate2
 import numpy as np
+from numpy.typing import NDArray
 
 from services.core.engine import Decoding, EngineOptions, Hypothesis, Seq2SeqInput
 from services.engines.decoder import DecoderSettings
@@ -47,6 +49,9 @@ class CTranslate2Seq2Seq:
             raise RuntimeError("the engine is closed")
         if not batch:
             return []
+        # In a batch, CTranslate2's beams report a wrong row for the decoder's first step (4.8.5): it is used only if
+        # that step writes the prefix.
+        reported = decoding.beam_size == 1 or all(self._given(item) for item in batch)
         results = self._translator.translate_batch(
             [self._tokens(item.source) for item in batch],
             [self._tokens(item.prefix) for item in batch],
@@ -59,11 +64,12 @@ class CTranslate2Seq2Seq:
             max_input_length=0,  # cut nothing: limits are the pipeline's
             suppress_sequences=self._never,
             return_scores=True,
-            return_attention=decoding.attention,
+            return_attention=decoding.attention and reported,
             return_end_token=True,
         )
         found = [self._hypotheses(item, result) for item, result in zip(batch, results, strict=True)]
-        return self._scored(self._translator, batch, found)
+        found = self._scored(self._translator, batch, found)
+        return found if reported or not decoding.attention else self._attended(self._translator, batch, found)
 
     def close(self) -> None:
         """Drop the model. Pipelines may share an engine, so it may be closed more than once."""
@@ -83,8 +89,7 @@ class CTranslate2Seq2Seq:
         ended = ids[-1:] == [self._decoder.end]
         kept = ids[: len(ids) - ended][: item.max_tokens]
         if attention is not None:
-            attention = np.array(attention, dtype=np.float32).reshape(-1, len(item.source))
-            attention = attention[given : given + len(kept)]
+            attention = _rows(attention, item, given, len(kept))
         # The mean that CTranslate2 gives is over the prefix too, which was not chosen and adds nothing to the sum.
         mean = score * len(tokens) / max(1, len(ids))
         return Hypothesis(tuple(kept), min(0.0, mean), ended and len(kept) == len(ids) - 1, attention)
@@ -97,17 +102,37 @@ class CTranslate2Seq2Seq:
         self, translator: ctranslate2.Translator, batch: Sequence[Seq2SeqInput], found: list[tuple[Hypothesis, ...]]
     ) -> list[tuple[Hypothesis, ...]]:
         """Score anew what was cut: its mean is over tokens that are gone."""
-        cut = [
-            (item, hypothesis)
-            for item, several in zip(batch, found, strict=True)
-            for hypothesis in several
-            if not hypothesis.finished
-        ]
+        cut = [(item, one) for item, several in zip(batch, found, strict=True) for one in several if not one.finished]
         sources = [self._tokens(item.source) for item, _ in cut]
-        targets = [self._tokens((*item.prefix, *hypothesis.tokens)) for item, hypothesis in cut]
+        targets = [self._tokens((*item.prefix, *one.tokens)) for item, one in cut]
         scores = translator.score_batch(sources, targets, max_input_length=0) if cut else []
         means = {id(one): _mean(score.log_probs, one) for (_, one), score in zip(cut, scores, strict=True)}
         return [_ranked(replace(one, score=means.get(id(one), one.score)) for one in several) for several in found]
+
+    def _attended(
+        self, translator: ctranslate2.Translator, batch: Sequence[Seq2SeqInput], found: list[tuple[Hypothesis, ...]]
+    ) -> list[tuple[Hypothesis, ...]]:
+        """Go through the hypotheses once more, each given as a prefix, to see what they attend to."""
+        pairs = [(item, one) for item, several in zip(batch, found, strict=True) for one in several]
+        targets = [self._tokens((*item.prefix, *one.tokens)) for item, one in pairs]
+        results = translator.translate_batch(
+            [self._tokens(item.source) for item, _ in pairs],
+            targets,
+            beam_size=1,
+            max_decoding_length=1 + max(map(len, targets)),
+            max_input_length=0,
+            return_attention=True,
+        )
+        seen = iter(
+            replace(one, attention=_rows(result.attention[0], item, self._given(item), len(one.tokens)))
+            for (item, one), result in zip(pairs, results, strict=True)
+        )
+        return [tuple(islice(seen, len(several))) for several in found]
+
+
+def _rows(attention: Any, item: Seq2SeqInput, first: int, count: int) -> NDArray[np.float32]:
+    """``count`` rows of weights over the source, from row ``first``."""
+    return np.array(attention, dtype=np.float32).reshape(-1, len(item.source))[first : first + count]
 
 
 def _mean(log_probs: Sequence[float], hypothesis: Hypothesis) -> float:

@@ -18,7 +18,9 @@ SPECIAL = ("<", ">", "[")
 texts = st.one_of(
     st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join),
     st.text(max_size=20),
-    st.sampled_from(["", " ", "  ", "\t", "日本語 ☃️ emoji 😀", "naïve  café\u00a0über", "e\u0301", "\ufb01ne", "ǅ", "ABC 123"]),
+    st.sampled_from(
+        ["", " ", "  ", "\t", "日本語 ☃️ emoji 😀", "naïve  café\u00a0über", "e\u0301", "\ufb01ne", "ǅ", "ABC 123"]
+    ),
 ).filter(lambda text: not any(sign in text for sign in SPECIAL))
 
 relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,7 +49,8 @@ def test_ids_are_those_of_transformers(pair: tuple[str, Codec, Any], several: li
 @given(data=st.data())
 def test_text_is_that_of_transformers(pair: tuple[str, Codec, Any], data: st.DataObject) -> None:
     _, codec, tokenizer = pair
-    ids = data.draw(st.lists(st.integers(0, len(tokenizer) - 1), max_size=12))
+    drawn = data.draw(st.lists(st.integers(0, len(tokenizer) - 1), max_size=12))
+    ids = [token for token in drawn if not tokenizer.convert_ids_to_tokens(token).startswith(">>")]  # text to Marian's
     assert codec.decode(ids) == tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
@@ -75,7 +78,9 @@ def test_an_unknown_language_is_a_key_error(pair: tuple[str, Codec, Any]) -> Non
         codec.prefix("fr")
 
 
-@pytest.mark.parametrize("typed", ["</s>", "<pad>", "<unk>", "__de__", ">>deu<<the", "deu_Latn", "de_DE", "<extra_id_0>"])
+@pytest.mark.parametrize(
+    "typed", ["</s>", "<pad>", "<unk>", "__de__", ">>deu<<the", "deu_Latn", "de_DE", "<extra_id_0>"]
+)
 def test_special_tokens_that_a_user_types_are_text(pair: tuple[str, Codec, Any], typed: str) -> None:
     _, codec, tokenizer = pair
     around = codec.encode([""], "en", "de")[0]
@@ -85,7 +90,7 @@ def test_special_tokens_that_a_user_types_are_text(pair: tuple[str, Codec, Any],
 
 
 def test_pieces_are_readable_and_say_the_text(pair: tuple[str, Codec, Any]) -> None:
-    _, codec, tokenizer = pair
+    _, codec, _ = pair
     (ids,) = codec.encode(["the small garden"], "en", "de")
     pieces = codec.pieces(ids)
     assert len(pieces) == len(ids)

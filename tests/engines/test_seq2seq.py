@@ -1,7 +1,7 @@
 """Every encoder-decoder engine on small random models: the same answers, alone, together and at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -86,7 +86,7 @@ def test_no_ngram_is_repeated_if_so_asked(artefacts: Artefacts, engine: str) -> 
 
     def repeats(decoding: Decoding) -> int:
         answers = [several[0].tokens for several in model.run(batch, decoding)]
-        pairs = [[*zip(tokens, tokens[1:], strict=False)] for tokens in answers]
+        pairs = [[*pairwise(tokens)] for tokens in answers]
         return sum(len(each) - len(set(each)) for each in pairs)
 
     assert repeats(Decoding()) > 0

@@ -1,11 +1,9 @@
 """Encoder-decoder checkpoints -> artefacts: what their texts look like, and their weights for the engine of the spec.
 
-    __init__.py    the exporters: a checkpoint, or bundled weights, into a folder
-    checkpoint.py  loads network and tokenizer; tells the families (Marian, M2M-100, mBART, T5) apart
-    text.py        languages and vocabulary -> what `services.core.codec` reads
-    ct2.py         weights for CTranslate2
-    packing.py     int8 matrices with a scale per row: how bundled weights are kept in git
-    bundled.py     packed weights -> a checkpoint
+- ``checkpoint``: loads network and tokenizer; says how each family (Marian, M2M-100, mBART, T5) drives its decoder
+- ``text``: languages and vocabulary -> what `services.core.codec` reads
+- ``ct2``: weights for CTranslate2
+- ``packing``, ``bundled``: how weights are kept in git, and back into a checkpoint
 """
 
 from collections.abc import Callable, Mapping
@@ -44,8 +42,9 @@ def export_bundled_seq2seq(spec: ModelSpec, sources: Mapping[str, Path], target:
     """
     from models.export.seq2seq.bundled import holders, unpacked
 
+    copied = holders(sources["weights"])
     with unpacked(sources["weights"]) as checkpoint:
-        return _export(checkpoint, spec, target, holders(sources["weights"]))
+        return _export(checkpoint, spec, target, copied)
 
 
 def _export(checkpoint: Checkpoint, spec: ModelSpec, target: Path, holders: tuple[str, ...] = ()) -> dict[str, Any]:

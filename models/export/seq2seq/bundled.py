@@ -51,9 +51,8 @@ def unpacked(folder: Path) -> Iterator[Checkpoint]:
 
 
 def _network(folder: Path) -> M2M100ForConditionalGeneration:
-    model = M2M100ForConditionalGeneration(
-        M2M100Config.from_json_file(folder / "config.json"), attn_implementation="eager"
-    )
+    model = M2M100ForConditionalGeneration(M2M100Config.from_json_file(folder / "config.json"))
+    model.set_attn_implementation("eager")
     try:
         missing, _ = model.load_state_dict(unpack(load_file(folder / "model.safetensors")), strict=False)
     except RuntimeError as error:

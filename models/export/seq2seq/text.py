@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from transformers import M2M100Tokenizer, MarianTokenizer
 
@@ -125,10 +126,25 @@ def _has_models(checkpoint: Checkpoint) -> bool:
 def _write_vocabulary(checkpoint: Checkpoint, target: Path) -> None:
     tokenizer = checkpoint.tokenizer
     if not _has_models(checkpoint):
-        tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
+        bare = _bare(json.loads(tokenizer.backend_tokenizer.to_str()), set(tokenizer.all_special_tokens))
+        (target / "tokenizer.json").write_text(json.dumps(bare, ensure_ascii=False), encoding="utf-8")
         return
     models = tokenizer.spm_files if isinstance(tokenizer, MarianTokenizer) else [tokenizer.spm_file]
     for role, file in zip(("source", "target"), models, strict=False):
         shutil.copy(file, target / f"{role}.model")
     vocabulary = json.dumps(tokens(checkpoint), ensure_ascii=False, indent=0)
     (target / "vocabulary.json").write_text(vocabulary, encoding="utf-8")
+
+
+def _bare(tokenizer: dict[str, Any], special: set[str]) -> dict[str, Any]:
+    """A ``tokenizer.json`` that never takes text for a special token: it has none.
+
+    Unigram models hold them among their pieces; with a space in front, which every text has lost by then, they match
+    nothing any more.
+    """
+    tokenizer |= {"post_processor": None, "truncation": None, "padding": None}
+    tokenizer["added_tokens"] = [token for token in tokenizer["added_tokens"] if not token["special"]]
+    if tokenizer["model"]["type"] == "Unigram":
+        vocabulary = tokenizer["model"]["vocab"]
+        tokenizer["model"]["vocab"] = [[f" {p}" if p in special else p, score] for p, score in vocabulary]
+    return tokenizer

@@ -32,6 +32,9 @@ DEFAULT_BEAM = 2
 _RATIO, _SLACK = 3, 16
 """A translation has at most so many times the tokens of its sentence, and so many more."""
 
+_MOST_KEPT = 16
+"""Kept pieces of a sentence for a model that has no holders: it would lose one of more."""
+
 _TAG = re.compile(r"<[^<>]*>")
 _LISTED = 40
 
@@ -121,10 +124,8 @@ class Planner:
         return 2 * self._longest
 
     def _cut(self, sentence: Sentence, pair: Pair) -> list[Sentence]:
-        holders = self._codec.holders
-        few = cut_to_holders(sentence, len(holders)) if holders and len(sentence.kept) > len(holders) else [sentence]
-        # A token has at least a byte or so: what is short enough in characters need not be counted.
-        return [part for one in few for part in (cut(one, lambda part: self._fits(part, pair)))]
+        few = cut_to_holders(sentence, len(self._codec.holders) or _MOST_KEPT)
+        return [part for one in few for part in cut(one, lambda part: self._fits(part, pair))]
 
     def _fits(self, sentence: Sentence, pair: Pair) -> bool:
         (ids,) = self._codec.encode([hide(sentence, self._codec.holders)], pair.source, pair.target)
