@@ -52,7 +52,7 @@ def build_models(
             with console.status(label) as status:
                 folder = _built(spec, chosen, store, _steps(status, label))
                 curve = _builder(chosen, store, _steps(status, label)).curve(spec, settings.cpus)
-            size = sum(path.stat().st_size for path in folder.iterdir())
+            size = sum(path.stat().st_size for path in folder.rglob("*"))
             console.print(f"{label}: sound, {size / 1e6:.1f} MB; {_shape(settled(spec, curve))}")
 
 

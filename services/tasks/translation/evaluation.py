@@ -14,6 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from services.core.evaluation import Evaluation
 from services.core.inference import Pipeline
+from services.core.schema import MAX_ITEMS
 from services.tasks.translation.languages import Pair
 from services.tasks.translation.pipeline import TranslatePipeline
 from services.tasks.translation.schema import TranslateRequest, TranslateResponse
@@ -84,6 +85,14 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
 
 
 def _translate(pipeline: TranslatePipeline, texts: Sequence[str], pair: Pair, group_items: int) -> list[str]:
+    """Translations in order; sentences of alike length share runs."""
+    starts = range(0, len(texts), MAX_ITEMS)
+    return [
+        found for start in starts for found in _answers(pipeline, texts[start : start + MAX_ITEMS], pair, group_items)
+    ]
+
+
+def _answers(pipeline: TranslatePipeline, texts: Sequence[str], pair: Pair, group_items: int) -> list[str]:
     request = TranslateRequest(text=tuple(texts), source=pair.source, target=pair.target, beam_size=1)
     items = pipeline.prepare(request)
     order = sorted(range(len(items)), key=lambda index: items[index].cost)  # alike lengths pad little
