@@ -6,11 +6,11 @@ from pathlib import Path
 
 from config import Config
 from corpus import HOLDERS
-from models.export.seq2seq.packing import pack
 from safetensors.torch import save_file
 from trainer import Trainer
 from transformers import M2M100Config
 
+from models.export.seq2seq.packing import pack
 from models.sources import WEIGHTS
 
 NAME = Path(__file__).resolve().parent.name

@@ -117,14 +117,24 @@ def with_holders(model: bytes) -> bytes:
 
 
 def hide(pair: tuple[str, str], rng: random.Random) -> tuple[str, str]:
-    """The pair with some of the words that both sides share replaced by holders; so the model learns to copy those."""
+    """The pair with holders that stand in both texts, so that the model learns to copy them.
+
+    Most stand for words that both sides share; some, as tags do, around such a word, and some before or after it all.
+    """
     source, target = pair
     there = [word for word in _SAME.findall(source) if source.count(word) == target.count(word) == 1]
     shared = [word for word in there if word in _SAME.findall(target)][: len(HOLDERS)]
-    if shared:
+    kind = rng.random()
+    if shared and kind < 0.6:
         chosen = rng.sample(shared, rng.randint(1, len(shared)))
         for word, holder in zip(chosen, rng.sample(HOLDERS, len(chosen)), strict=True):
             source, target = source.replace(word, holder), target.replace(word, holder)
+    elif shared and kind < 0.8:
+        word, (opening, closing) = rng.choice(shared), rng.sample(HOLDERS, 2)
+        source, target = (text.replace(word, f"{opening} {word} {closing}") for text in pair)
+    elif kind > 0.6:
+        first, last = (rng.choice(("", f"{holder} ")) for holder in rng.sample(HOLDERS, 2))
+        source, target = (f"{first}{text} {last}".strip() for text in pair)
     return source, target
 
 
