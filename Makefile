@@ -9,10 +9,10 @@ CONSTRAINTS = deploy/constraints.txt
 APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test browser check fix proto bench load failure overload peers clean
+.PHONY: help setup serve demo test browser check fix proto bench bench-translation load failure overload peers clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## Create .venv and install everything, pinned
 
@@ -59,6 +59,9 @@ proto: setup ## Generate services/pb from proto/
 
 bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
 	$(BIN)/chorale bench
+
+bench-translation: setup ## Sentences per second beside CTranslate2 and transformers, in loadtests/results
+	$(BIN)/python -m loadtests.translation
 
 PROFILE ?= laptop
 load: setup ## A load profile against the running server (PROFILE=laptop): report in build/load, fails on a missed SLO

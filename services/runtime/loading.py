@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from models.curve import read_curve, settled
 from models.export import EXPORTERS
@@ -115,12 +115,13 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
             methods = [method for method in task.methods if method.pipeline == path]
             pipeline = imports.load(path).load(spec, store.folder(spec), engine)
             takes = tuple(method.request for method in methods)
-            _warm_up([example for example in task.examples if isinstance(example, takes)], pipeline)
+            fit = (example for example in task.examples if isinstance(example, takes) and example.suits(spec))
+            _warm_up(fit, pipeline)
             yield Loaded(spec, tuple(method.verb for method in methods), pipeline)
         meter.record(MODEL_LOAD_SECONDS, time.monotonic() - started, task.name, spec.id)
 
 
-def _warm_up(examples: Sequence[Request], pipeline: Pipeline) -> None:
+def _warm_up(examples: Iterable[Request], pipeline: Pipeline) -> None:
     """Answer the task's examples once, so that the first caller does not pay for what engines do lazily."""
     for example in examples:
         items = pipeline.prepare(example)

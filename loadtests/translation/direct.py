@@ -1,0 +1,82 @@
+"""The limits, each in a process of its own: CTranslate2 called directly, and transformers.
+
+Run as ``python -m loadtests.translation.direct <way> <artefact> <checkpoint> <seconds>``; says sentences per second.
+Knows no server.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from loadtests.translation.shape import SENTENCES, sentences
+
+LANES = 2
+
+Translate = Callable[[], object]
+"""Translates all sentences once."""
+
+
+def batched(artefact: Path, checkpoint: Path) -> Translate:
+    """One batch of all sentences, half on each of two lanes of one thread."""
+    translator, tokens = _ctranslate2(artefact, checkpoint, lanes=LANES, threads=1)
+    halves = [tokens[number::LANES] for number in range(LANES)]
+    pool = ThreadPoolExecutor(LANES)
+    return lambda: list(pool.map(lambda half: translator(half), halves))
+
+
+def one_by_one(artefact: Path, checkpoint: Path) -> Translate:
+    """A call per sentence, with all cores for each: as servers without batching do it."""
+    translator, tokens = _ctranslate2(artefact, checkpoint, lanes=1, threads=LANES)
+    return lambda: [translator([one]) for one in tokens]
+
+
+def transformers_bf16(artefact: Path, checkpoint: Path) -> Translate:
+    """Transformers' ``generate`` on one batch of all sentences, in bfloat16."""
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
+    texts = AutoTokenizer.from_pretrained(checkpoint)(sentences(checkpoint.parent), return_tensors="pt", padding=True)
+
+    def translate() -> object:
+        with torch.inference_mode():
+            return model.generate(**texts, num_beams=1, do_sample=False)
+
+    return translate
+
+
+WAYS = {"batched": batched, "one by one": one_by_one, "transformers": transformers_bf16}
+
+
+def _ctranslate2(
+    artefact: Path, checkpoint: Path, *, lanes: int, threads: int
+) -> tuple[Callable[[Sequence[list[str]]], object], list[list[str]]]:
+    import ctranslate2
+
+    from services.core.codec import Codec
+
+    folder = artefact / "ct2"
+    vocabulary = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    translator = ctranslate2.Translator(str(folder), inter_threads=lanes, intra_threads=threads)
+    ids = Codec.load(artefact).encode(sentences(checkpoint.parent), "en", "de")
+    return lambda batch: translator.translate_batch(list(batch), beam_size=1), [
+        [vocabulary[token] for token in one] for one in ids
+    ]
+
+
+def rate(translate: Translate, seconds: float) -> float:
+    """Sentences per second, after one pass to warm up."""
+    translate()
+    passes, started = 0, time.perf_counter()
+    while (spent := time.perf_counter() - started) < seconds:
+        translate()
+        passes += 1
+    return passes * SENTENCES / spent
+
+
+if __name__ == "__main__":
+    way, artefact, checkpoint, seconds = sys.argv[1:]
+    print(json.dumps(rate(WAYS[way](Path(artefact), Path(checkpoint)), float(seconds))))  # noqa: T201
