@@ -62,8 +62,9 @@ def checked(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Check
 def tokens(checkpoint: Checkpoint) -> list[str]:
     """The vocabulary by id, as long as the network's output; ids without a token of their own get a stand-in."""
     found: dict[str, int] = {}
+    end = _end(checkpoint)
     for number in range(checkpoint.model.config.vocab_size):
-        token = checkpoint.tokenizer.convert_ids_to_tokens(number) if number < _end(checkpoint) else None
+        token = checkpoint.tokenizer.convert_ids_to_tokens(number) if number < end else None
         found[token if token is not None and token not in found else f"<unused {number}>"] = number
     return list(found)
 
