@@ -122,11 +122,13 @@ def _choose(
             ends = chances[rows].argmax(axis=1) == end
             done[item] += [
                 live.hypothesis(row, float(chances[row, end]) if ended else None)
-                for row, ended in zip(rows, ends, strict=True)
+                for row, ended in zip(rows.tolist(), ends, strict=True)
             ]
             continue
         order = np.argsort(-totals[rows], axis=None, kind="stable")[: places - len(done[item])]
-        for row, place in zip(rows[order // places], order % places, strict=True):
+        for row, place in zip(rows[order // best.shape[1]], order % best.shape[1], strict=True):
+            if totals[row, place] == -np.inf:
+                break  # only what is ruled out is left
             if best[row, place] == end:
                 done[item].append(live.hypothesis(row, float(chances[row, end])))
             else:
@@ -137,11 +139,14 @@ def _choose(
 
 def _best(chances: Floats, count: int) -> Ints:
     """The most probable tokens of each row, best first, ``[rows, count]``."""
-    if count == 1:
-        return chances.argmax(axis=1)[:, None]
+    count = min(count, chances.shape[1])
+    if count == 1:  # far quicker than sorting, and most searches are greedy
+        highest: Ints = chances.argmax(axis=1)[:, None]
+        return highest
     some = np.argpartition(-chances, count - 1, axis=1)[:, :count]
     order = np.argsort(-np.take_along_axis(chances, some, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(some, order, axis=1)
+    found: Ints = np.take_along_axis(some, order, axis=1)
+    return found
 
 
 def _forbid_repeats(chances: Floats, tokens: Ints, length: int) -> None:

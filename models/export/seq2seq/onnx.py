@@ -48,7 +48,8 @@ class _Encoder(nn.Module):
         return tuple(self._split(project(hidden)) for pair in projections for project in pair)
 
     def _split(self, projected: Tensor) -> Tensor:
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, _ = projected.shape
+        return projected.view(batch, length, self.heads, -1).transpose(1, 2)
 
 
 class _Step(nn.Module):
@@ -203,7 +204,8 @@ def _parity_error(
         expected = [*cross, *step(*inputs)]
     names = tensor_names(decoder.layers, "cross") + tensor_names(decoder.layers, "past")
     feeds = dict(zip(names, [*cross, *earlier], strict=True)) | {"input_ids": token, "attention_mask": mask}
-    found = _run(folder / "encoder.onnx", {"input_ids": ids, "attention_mask": mask}) + _run(folder / "decoder.onnx", feeds)
+    found = _run(folder / "encoder.onnx", {"input_ids": ids, "attention_mask": mask})
+    found += _run(folder / "decoder.onnx", feeds)
     return max(
         float(np.abs(np.nan_to_num(one, neginf=0) - np.nan_to_num(other.numpy(), neginf=0)).max())
         for one, other in zip(found, expected, strict=True)
