@@ -79,7 +79,7 @@ def _export(model: nn.Module, target: Path) -> dict[str, Any]:
         dynamic_shapes={"input_ids": {0: batch, 1: length}, "attention_mask": {0: batch, 1: length}},
         verbose=False,
     )
-    _forget_the_machine(target / "model.onnx")
+    forget_the_machine(target / "model.onnx")
     error = float(
         np.max([_parity_error(model, target / "model.onnx", *shape) for shape in [(1, 5), (3, 40), (8, 128)]])
     )
@@ -88,7 +88,7 @@ def _export(model: nn.Module, target: Path) -> dict[str, Any]:
     return {"parity_error": error, "bytes": (target / "model.onnx").stat().st_size}
 
 
-def _forget_the_machine(file: Path) -> None:
+def forget_the_machine(file: Path) -> None:
     """Drop the stack traces the exporter writes on every node: they hold this machine's paths. Module names stay."""
     graph = onnx.load(file)
     for node in graph.graph.node:

@@ -7,6 +7,8 @@ from services.core import imports
 ENGINES = {
     "onnx": "services.engines.onnx:OnnxEncoder",
     "ctranslate2": "services.engines.ctranslate2:CTranslate2Seq2Seq",
+    "onnx-seq2seq": "services.engines.onnx_seq2seq:OnnxSeq2Seq",
+    "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
     "echo": "services.engines.echo:EchoEngine",
     "fake": "services.engines.fake:FakeEncoder",
 }

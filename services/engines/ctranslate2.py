@@ -5,7 +5,7 @@ one OpenMP runtime, and torch then runs several times slower.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from services.core.engine import Decoding, EngineOptions, Hypothesis, Seq2SeqInput
 from services.engines.decoder import DecoderSettings
+from services.engines.search import ranked
 
 
 class CTranslate2Seq2Seq:
@@ -107,7 +108,7 @@ class CTranslate2Seq2Seq:
         targets = [self._tokens((*item.prefix, *one.tokens)) for item, one in cut]
         scores = translator.score_batch(sources, targets, max_input_length=0) if cut else []
         means = {id(one): _mean(score.log_probs, one) for (_, one), score in zip(cut, scores, strict=True)}
-        return [_ranked(replace(one, score=means.get(id(one), one.score)) for one in several) for several in found]
+        return [ranked(replace(one, score=means.get(id(one), one.score)) for one in several) for several in found]
 
     def _attended(
         self, translator: ctranslate2.Translator, batch: Sequence[Seq2SeqInput], found: list[tuple[Hypothesis, ...]]
@@ -139,8 +140,3 @@ def _mean(log_probs: Sequence[float], hypothesis: Hypothesis) -> float:
     """Of its own tokens; before them are those of the prefix, after them an end that it does not have."""
     count = len(hypothesis.tokens)
     return min(0.0, float(np.mean(log_probs[-count - 1 : -1]))) if count else 0.0
-
-
-def _ranked(several: Iterable[Hypothesis]) -> tuple[Hypothesis, ...]:
-    """Best first; cutting can make two of them the same, of which one is kept."""
-    return tuple(sorted({one.tokens: one for one in several}.values(), key=lambda one: -one.score))

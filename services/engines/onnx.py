@@ -18,6 +18,26 @@ _SLOWER = ("SkipLayerNormFusion",)
 takes a quarter less time without it (onnxruntime 1.31)."""
 
 
+def open_session(graph: Path, options: EngineOptions) -> ort.InferenceSession:
+    """A session as all engines here want it.
+
+    Raises:
+        RuntimeError: onnxruntime fell back to another provider than the first one asked for.
+    """
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.threads
+    session_options.inter_op_num_threads = 1
+    # Spinning threads burn the CPU that the other lanes and the event loop need.
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        str(graph), session_options, providers=list(options.providers), disabled_optimizers=_SLOWER
+    )
+    # get_available_providers() lists what was compiled in; only the session knows what it got.
+    if session.get_providers()[0] != options.providers[0]:
+        raise RuntimeError(f"asked onnxruntime for {options.providers[0]}, got {session.get_providers()[0]}")
+    return session
+
+
 class OnnxEncoder:
     """One onnxruntime session, shared by all lanes (a session's ``run`` is thread-safe)."""
 
@@ -31,21 +51,7 @@ class OnnxEncoder:
         Raises:
             RuntimeError: onnxruntime fell back to another provider than the first one asked for.
         """
-        session_options = ort.SessionOptions()
-        session_options.intra_op_num_threads = options.threads
-        session_options.inter_op_num_threads = 1
-        # Spinning threads burn the CPU that the other lanes and the event loop need.
-        session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = ort.InferenceSession(
-            str(artefact / "model.onnx"),
-            session_options,
-            providers=list(options.providers),
-            disabled_optimizers=_SLOWER,
-        )
-        # get_available_providers() lists what was compiled in; only the session knows what it got.
-        if session.get_providers()[0] != options.providers[0]:
-            raise RuntimeError(f"asked onnxruntime for {options.providers[0]}, got {session.get_providers()[0]}")
-        return cls(session)
+        return cls(open_session(artefact / "model.onnx", options))
 
     def run(self, batch: Sequence[TokenIds]) -> Logits:
         """Pad to the longest of the batch and run. Returns float32 ``[n, labels]``."""

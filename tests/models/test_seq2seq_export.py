@@ -18,6 +18,7 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration
 from models.build import Builder
 from models.export import ExportError, exporter
 from models.export.seq2seq.packing import SCALE, pack, unpack
+from models.export.seq2seq.weight_only import BLOCK, blocks
 from models.export.verify import GateError
 from models.store import ArtefactStore, Manifest
 from services.core.catalog import ModelSpec
@@ -27,7 +28,7 @@ from services.core.evaluation import Evaluation
 from services.core.schema import Response, TextRequest
 from services.core.task import Method, Task
 from services.engines import engine_class
-from tests.checkpoints import CHECKPOINTS, SHAPE, TEXTS, Artefacts, sentences, train_pieces, vary
+from tests.checkpoints import CHECKPOINTS, SHAPE, TEXTS, Artefacts, sentences, t5, train_pieces, vary
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -70,6 +71,37 @@ def test_t5_summarizes_with_its_own_words(artefacts: Artefacts, tmp_path: Path) 
     assert codec.decode(codec.encode(["the small garden"], "", "")[0]).endswith("the small garden")
     assert len(codec.encode([""], "", "")[0]) > 5  # "summarize: ", spelled
     assert codec.prefix("") == ()
+
+
+def test_t5_of_the_second_kind_is_the_same_everywhere(artefacts: Artefacts, tmp_path: Path) -> None:
+    """Its output is not scaled, and its feed-forward is gated."""
+    checkpoint = t5(tmp_path / "t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    found = []
+    for engine in ("ctranslate2", "torch-seq2seq"):
+        target = tmp_path / engine
+        target.mkdir()
+        exporter("seq2seq")(artefacts.spec("t5", engine), {"checkpoint": checkpoint}, target)
+        codec = Codec.load(target)
+        batch = [Seq2SeqInput(ids, (), 8) for ids in codec.encode(TEXTS, "en", "de")]
+        found.append(
+            [one.tokens for (one,) in engine_class(engine).load(target, EngineOptions()).run(batch, Decoding())]
+        )
+    assert found[0] == found[1]
+    assert len(set(found[0])) > 1
+
+
+def test_block_weights_are_off_by_half_a_step_at_most() -> None:
+    weight = np.random.default_rng(3).normal(size=(70, 5)).astype(np.float32)
+    integers, scales = blocks(weight)
+    assert (integers.shape, scales.shape) == ((5, 3, BLOCK), (5, 3))
+    found = ((integers.astype(np.float32) - 128) * scales[..., None]).reshape(5, -1)[:, :70].T
+    assert np.abs(found - weight).max() <= scales.max() * 0.501
+
+
+def test_torch_computes_in_fp32_only(artefacts: Artefacts, tmp_path: Path) -> None:
+    spec = artefacts.spec("marian", "torch-seq2seq", precision="int8")
+    with pytest.raises(ExportError, match="torch-seq2seq computes in fp32; for int8 use"):
+        exporter("seq2seq")(spec, {"checkpoint": artefacts.checkpoint("marian")}, tmp_path)
 
 
 # Packed weights

@@ -2,7 +2,7 @@
 
 - ``checkpoint``: loads network and tokenizer; says how each family (Marian, M2M-100, mBART, T5) drives its decoder
 - ``text``: languages and vocabulary -> what `services.core.codec` reads
-- ``ct2``: weights for CTranslate2
+- ``ct2``, ``onnx`` (with ``weight_only``), ``pytorch``: weights for an engine
 - ``packing``, ``bundled``: how weights are kept in git, and back into a checkpoint
 """
 
@@ -21,6 +21,8 @@ Write = Callable[[Checkpoint, DecoderSettings, Precision, Path], Mapping[str, An
 
 WRITERS = {
     "ctranslate2": "models.export.seq2seq.ct2:write_ct2",
+    "onnx-seq2seq": "models.export.seq2seq.onnx:write_onnx",
+    "torch-seq2seq": "models.export.seq2seq.pytorch:write_checkpoint",
 }
 """By engine: what writes the weights."""
 
