@@ -1,6 +1,6 @@
 """The limits, each in a process of its own: CTranslate2 called directly, and transformers.
 
-Run as ``python -m loadtests.translation.direct <way> <artefact> <checkpoint> <seconds>``; says sentences per second.
+Run as ``python -m loadtests.translation.direct <way> <artefact> <folder> <seconds>``; says sentences per second.
 Knows no server.
 """
 
@@ -19,27 +19,27 @@ Translate = Callable[[], object]
 """Translates all sentences once."""
 
 
-def batched(artefact: Path, checkpoint: Path) -> Translate:
+def batched(artefact: Path, folder: Path) -> Translate:
     """One batch of all sentences, half on each of two lanes of one thread."""
-    translator, tokens = _ctranslate2(artefact, checkpoint, lanes=LANES, threads=1)
+    translator, tokens = _ctranslate2(artefact, folder, lanes=LANES, threads=1)
     halves = [tokens[number::LANES] for number in range(LANES)]
     pool = ThreadPoolExecutor(LANES)
-    return lambda: list(pool.map(lambda half: translator(half), halves))
+    return lambda: list(pool.map(translator, halves))
 
 
-def one_by_one(artefact: Path, checkpoint: Path) -> Translate:
+def one_by_one(artefact: Path, folder: Path) -> Translate:
     """A call per sentence, with all cores for each: as servers without batching do it."""
-    translator, tokens = _ctranslate2(artefact, checkpoint, lanes=1, threads=LANES)
+    translator, tokens = _ctranslate2(artefact, folder, lanes=1, threads=LANES)
     return lambda: [translator([one]) for one in tokens]
 
 
-def transformers_bf16(artefact: Path, checkpoint: Path) -> Translate:
+def transformers_bf16(_: Path, folder: Path) -> Translate:
     """Transformers' ``generate`` on one batch of all sentences, in bfloat16."""
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    model = AutoModelForSeq2SeqLM.from_pretrained(checkpoint, dtype=torch.bfloat16).eval()
-    texts = AutoTokenizer.from_pretrained(checkpoint)(sentences(checkpoint.parent), return_tensors="pt", padding=True)
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder / "checkpoint", dtype=torch.bfloat16).eval()
+    texts = AutoTokenizer.from_pretrained(folder / "checkpoint")(sentences(folder), return_tensors="pt", padding=True)
 
     def translate() -> object:
         with torch.inference_mode():
@@ -52,16 +52,16 @@ WAYS = {"batched": batched, "one by one": one_by_one, "transformers": transforme
 
 
 def _ctranslate2(
-    artefact: Path, checkpoint: Path, *, lanes: int, threads: int
+    artefact: Path, folder: Path, *, lanes: int, threads: int
 ) -> tuple[Callable[[Sequence[list[str]]], object], list[list[str]]]:
     import ctranslate2
 
     from services.core.codec import Codec
 
-    folder = artefact / "ct2"
-    vocabulary = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
-    translator = ctranslate2.Translator(str(folder), inter_threads=lanes, intra_threads=threads)
-    ids = Codec.load(artefact).encode(sentences(checkpoint.parent), "en", "de")
+    model = artefact / "ct2"
+    vocabulary = json.loads((model / "shared_vocabulary.json").read_text(encoding="utf-8"))
+    translator = ctranslate2.Translator(str(model), inter_threads=lanes, intra_threads=threads)
+    ids = Codec.load(artefact).encode(sentences(folder), "en", "de")
     return lambda batch: translator.translate_batch(list(batch), beam_size=1), [
         [vocabulary[token] for token in one] for one in ids
     ]
@@ -78,5 +78,5 @@ def rate(translate: Translate, seconds: float) -> float:
 
 
 if __name__ == "__main__":
-    way, artefact, checkpoint, seconds = sys.argv[1:]
-    print(json.dumps(rate(WAYS[way](Path(artefact), Path(checkpoint)), float(seconds))))  # noqa: T201
+    way, artefact, folder, seconds = sys.argv[1:]
+    print(json.dumps(rate(WAYS[way](Path(artefact), Path(folder)), float(seconds))))  # noqa: T201

@@ -81,18 +81,18 @@ def run_translation(out: Path, *, quick: bool = False) -> None:
 
 def _measure(console: Console, folder: Path, rounds: int, seconds: float) -> Result:
     console.print("making and building the model", markup=False)
-    artefact, checkpoint = _build(folder)
+    artefact = _build(folder)
     rates: dict[str, list[float]] = {}
     for number in range(1, rounds + 1):
-        for name, rate in _round(folder, artefact, checkpoint, seconds):
+        for name, rate in _round(folder, artefact, seconds):
             console.print(f"round {number}: {name}: {rate:.1f} sentences/s", markup=False)
             rates.setdefault(name, []).append(rate)
     return Result(machine.describe(), tuple(Row(name, tuple(found)) for name, found in rates.items()))
 
 
-def _round(folder: Path, artefact: Path, checkpoint: Path, seconds: float) -> Iterator[tuple[str, float]]:
+def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[tuple[str, float]]:
     for way in WAYS:
-        yield NAMES[way], float(_run("loadtests.translation.direct", way, str(artefact), str(checkpoint), str(seconds)))
+        yield NAMES[way], float(_run("loadtests.translation.direct", way, str(artefact), str(folder), str(seconds)))
     with _server(folder) as ports:
         for pattern in ("steady", "bursts"):
             for protocol, port in (("REST", ports.rest), ("gRPC", ports.grpc)):
@@ -100,8 +100,8 @@ def _round(folder: Path, artefact: Path, checkpoint: Path, seconds: float) -> It
                 yield name, asyncio.run(measure(sentences(folder), protocol, pattern, port, seconds))
 
 
-def _build(folder: Path) -> tuple[Path, Path]:
-    """Make checkpoint, catalog and artefact; returns the artefact's folder and the checkpoint's."""
+def _build(folder: Path) -> Path:
+    """Make checkpoint, catalog and artefact; returns the artefact's folder."""
     _run("loadtests.translation.shape", str(folder))
     examples = folder / "gate.en-de.tsv"  # the model says nothing that could be judged
     examples.write_text("".join(f"{text}\t{text}\n" for text in sentences(folder)[:2]), encoding="utf-8")
@@ -132,7 +132,7 @@ def _build(folder: Path) -> tuple[Path, Path]:
     (catalog / "translation.yaml").write_text(yaml.safe_dump({"models": [entry]}), encoding="utf-8")
     _run("services.runtime.cli", "models", "build", folder=folder)
     (spec,) = read_catalog([catalog], ["translation"]).specs
-    return ArtefactStore(folder / "home").folder(spec), folder / "checkpoint"
+    return ArtefactStore(folder / "home").folder(spec)
 
 
 @contextmanager

@@ -46,11 +46,11 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Rows of the embedding table: pieces, languages, and the eight unused ones M2M-100 has."""
-        return int(self.pieces.vocab_size()) + _SHIFT + len(LANGUAGES) + 8
+        return int(self.pieces.vocab_size() + _SHIFT + len(LANGUAGES) + 8)
 
     def language(self, code: str) -> int:
         """The id of a language."""
-        return int(self.pieces.vocab_size()) + _SHIFT + LANGUAGES.index(code)
+        return int(self.pieces.vocab_size()) + _SHIFT + int(LANGUAGES.index(code))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without language and end."""
