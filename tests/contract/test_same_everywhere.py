@@ -62,13 +62,13 @@ async def test_every_example_has_one_answer(server: Server, task: Task, method: 
     assert len(rest["results"]) == len(example.model_dump()["text"])
 
 
-@pytest.mark.parametrize("task", discover(only=("classification", "echo")), ids=lambda task: task.name)
+@pytest.mark.parametrize("task", discover(opt_in=True), ids=lambda task: task.name)
 def test_records_and_messages_have_the_same_fields(task: Task) -> None:
     def check(record: Any, descriptor: Any) -> None:
         fields = {field.name: field for field in descriptor.fields}
         assert set(record.model_fields) == set(fields), record.__name__
         for name, field in fields.items():
-            if field.message_type:
+            if field.message_type and not field.message_type.GetOptions().map_entry:
                 inner = record.model_fields[name].annotation
                 check(inner.__args__[0] if field.is_repeated else inner, field.message_type)
 

@@ -14,7 +14,8 @@ from services.core.task import discover
 
 TASKS = {task.name: task for task in discover()}
 SPECS = read_catalog([BUNDLED_CATALOG], list(TASKS)).specs
-SST2 = Path(__file__).parents[3] / "shared" / "data" / "classification" / "sst2.dev.tsv"
+DATA = Path(__file__).parents[3] / "shared" / "data"
+SST2 = DATA / "classification" / "sst2.dev.tsv"
 """SST-2 dev as ``text<TAB>0/1``; not ours to ship."""
 
 
@@ -43,3 +44,18 @@ def test_sentiment_en_keeps_the_score_on_its_card() -> None:
     assert scores[Precision.FP32]["accuracy"] >= 0.885
     assert scores[Precision.INT8]["accuracy"] >= scores[Precision.FP32]["accuracy"] - 0.005
     assert scores[Precision.FP32]["ece"] < 0.03
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(("other", "there", "back"), [("de", 30, 36), ("fr", 36, 36), ("es", 35, 36)])
+def test_tatoeba_mt_keeps_the_score_on_its_card(other: str, there: float, back: float) -> None:
+    pairs = DATA / "mt" / f"tatoeba.en-{other}.dev.tsv.gz"
+    if not pairs.is_file():
+        pytest.skip(f"needs Tatoeba pairs at {pairs.name}, which are not ours to ship")
+    (spec,) = [spec for spec in SPECS if spec.name == "tatoeba-mt"]
+    folder = Builder(ArtefactStore(Settings().home), TASKS, lambda _: None).ensure(spec)
+    assert folder
+    metrics = run_evaluation(TASKS["translation"], spec, folder, pairs)[0].metrics
+    assert metrics[f"bleu en-{other}"] >= there
+    assert metrics[f"bleu {other}-en"] >= back
