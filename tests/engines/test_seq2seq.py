@@ -5,10 +5,13 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM
 
 from services.core.codec import Codec
-from services.core.engine import Decoding, EngineOptions, Seq2Seq, Seq2SeqInput
+from services.core.engine import Decoding, EngineOptions, Hypothesis, Seq2Seq, Seq2SeqInput
 from services.engines import engine_class
+from services.engines.decoder import DecoderSettings
 from tests.checkpoints import CHECKPOINTS, TEXTS, Artefacts, sentences
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -74,6 +77,29 @@ def test_beams_give_distinct_hypotheses_best_first(
         assert scores == sorted(scores, reverse=True)
         assert max(scores) <= 0
         assert 1 <= len({hypothesis.tokens for hypothesis in several}) == len(several) <= 3
+
+
+def worth(artefacts: Artefacts, name: str, item: Seq2SeqInput, found: Hypothesis) -> float:
+    """What transformers makes of a hypothesis."""
+    decoder = DecoderSettings.load(artefacts.export(name))
+    model = AutoModelForSeq2SeqLM.from_pretrained(artefacts.checkpoint(name)).eval()
+    opening = [*([] if decoder.start is None else [decoder.start]), *item.prefix]
+    tokens = [*found.tokens, *([decoder.end] if found.finished else [])]
+    with torch.no_grad():
+        given = torch.tensor([opening + tokens[:-1]])
+        logits = model(input_ids=torch.tensor([item.source]), decoder_input_ids=given).logits[0, len(opening) - 1 :]
+    logits[:, list(decoder.never)] = -torch.inf
+    return float(logits.log_softmax(-1)[range(len(tokens)), tokens].mean())
+
+
+@pytest.mark.parametrize(("name", "engine"), [run for run in RUN if run[0] in ("m2m100", "mbart50", "t5")])
+def test_scores_of_beams_are_the_mean_over_tokens_and_end(artefacts: Artefacts, name: str, engine: str) -> None:
+    model, batch = load(artefacts, name, engine), inputs(artefacts, name, engine)
+    found = model.run(batch, Decoding(beam_size=3, hypotheses=3))
+    pairs = [(item, one) for item, several in zip(batch, found, strict=True) for one in several if one.finished]
+    assert pairs
+    for item, one in pairs[:6]:
+        assert one.score == pytest.approx(worth(artefacts, name, item, one), abs=1e-4)
 
 
 @pytest.mark.parametrize(("name", "engine"), RUN)

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import sentencepiece
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
 from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from models.build import Builder
 from models.export import ExportError, exporter
 from models.export.seq2seq.packing import SCALE, pack, unpack
-from models.export.seq2seq.weight_only import BLOCK, blocks
+from models.export.seq2seq.weight_only import BLOCK, blocks, quantize_weights
 from models.export.verify import GateError
 from models.store import ArtefactStore, Manifest
 from services.core.catalog import ModelSpec
@@ -96,6 +99,26 @@ def test_block_weights_are_off_by_half_a_step_at_most() -> None:
     assert (integers.shape, scales.shape) == ((5, 3, BLOCK), (5, 3))
     found = ((integers.astype(np.float32) - 128) * scales[..., None]).reshape(5, -1)[:, :70].T
     assert np.abs(found - weight).max() <= scales.max() * 0.501
+
+
+def test_tied_embeddings_become_bytes_where_they_are_looked_up_and_where_they_are_multiplied(tmp_path: Path) -> None:
+    table = np.random.default_rng(3).normal(size=(1500, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "ids"], ["found"]),
+        helper.make_node("Transpose", ["embeddings"], ["turned"], perm=[1, 0]),
+        helper.make_node("MatMul", ["found", "turned"], ["products"]),
+    ]
+    read = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])]
+    written = [helper.make_tensor_value_info("products", TensorProto.FLOAT, ["n", 1500])]
+    graph = helper.make_graph(nodes, "tied", read, written, [numpy_helper.from_array(table, "embeddings")])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "tied.onnx"
+    )
+    quantize_weights(tmp_path / "tied.onnx")
+    assert (tmp_path / "tied.onnx").stat().st_size < 0.6 * table.nbytes  # twice a quarter, and the scales
+    session = ort.InferenceSession(str(tmp_path / "tied.onnx"), providers=["CPUExecutionProvider"])
+    ids = np.array([3, 999, 1499])
+    np.testing.assert_allclose(session.run(None, {"ids": ids})[0], table[ids] @ table.T, atol=0.5)
 
 
 def test_torch_computes_in_fp32_only(artefacts: Artefacts, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
-"""Tokenizer of a checkpoint -> the files `services.core.codec` reads: languages, and the vocabulary by id."""
+"""Tokenizer of a checkpoint -> the files `services.core.codec` reads: languages, and the vocabulary by id.
+
+Marian's optional tidying of punctuation before tokenization (sacremoses) is left out, as transformers leaves it out
+where that package is not installed.
+"""
 
 import json
 import shutil
@@ -80,13 +84,8 @@ def _tags(checkpoint: Checkpoint) -> dict[str, int]:
     ids = getattr(tokenizer, "lang_code_to_id", None) or {
         str(token): tokenizer.convert_tokens_to_ids(str(token)) for token in tokenizer.extra_special_tokens
     }
-    known = set(tokenizer.get_vocab().values()) if checkpoint.family == "mbart" else set(ids.values())
-    standard = {tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token}
-    return {
-        code: number
-        for code, number in ids.items()
-        if number != tokenizer.unk_token_id and number in known and code not in standard
-    }
+    standard = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id}
+    return {code: number for code, number in ids.items() if number not in standard}
 
 
 def _require(spec: ModelSpec, iso: str, code: str, known: Collection[str]) -> None:

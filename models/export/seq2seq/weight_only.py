@@ -27,10 +27,12 @@ def quantize_weights(file: Path) -> None:
     """Rewrite a graph in place."""
     model = onnx.load(file)
     graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = [new for node in graph.node for new in _replaced(graph, constants, node)]
-    used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    tables = _tables(graph)
+    nodes = [new for node in graph.node for new in _replaced(graph, tables, node)]
+    read = {name for node in nodes for name in node.input} | {output.name for output in graph.output}
+    nodes = [node for node in nodes if read.intersection(node.output)]
+    read = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in read]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
@@ -38,16 +40,26 @@ def quantize_weights(file: Path) -> None:
     onnx.save(model, file)
 
 
-def _replaced(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], node: NodeProto) -> list[NodeProto]:
-    place = {"MatMul": 1, "Gather": 0}.get(node.op_type)
-    table = None if place is None else constants.get(node.input[place])
-    if table is None or len(table.dims) != 2 or table.data_type != onnx.TensorProto.FLOAT:
-        return [node]
-    if node.op_type == "MatMul":
-        return [_product(graph, node, numpy_helper.to_array(table))]
-    # Positions are added to everything, and few: they stay exact.
-    small = table.dims[0] < _TABLE_ROWS or "position" in table.name
-    return [node] if small else _lookup(graph, node, numpy_helper.to_array(table))
+def _tables(graph: onnx.GraphProto) -> dict[str, Floats]:
+    """Constant matrices by name; those that the graph turns round first (tied embeddings), turned round."""
+    found = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in graph.initializer
+        if len(tensor.dims) == 2 and tensor.data_type == onnx.TensorProto.FLOAT
+    }
+    turned = [node for node in graph.node if node.op_type == "Transpose" and node.input[0] in found]
+    return found | {node.output[0]: found[node.input[0]].T for node in turned}
+
+
+def _replaced(graph: onnx.GraphProto, tables: dict[str, Floats], node: NodeProto) -> list[NodeProto]:
+    if node.op_type == "MatMul" and node.input[1] in tables:
+        return [_product(graph, node, tables[node.input[1]])]
+    if node.op_type == "Gather" and node.input[0] in tables:
+        name = node.input[0]
+        # Positions are added to everything, and few: they stay exact.
+        small = len(tables[name]) < _TABLE_ROWS or "position" in name
+        return [node] if small else _lookup(graph, node, tables[name])
+    return [node]
 
 
 def blocks(weight: Floats) -> tuple[NDArray[np.uint8], Floats]:
