@@ -71,7 +71,9 @@ class Translator:
         texts = [restore(self._codec.decode(one.tokens), task.sentence, self._codec.holders) for one in hypotheses]
         if texts[0] is None:
             return None
-        found = [Found(text, one.score) for text, one in zip(texts, hypotheses, strict=True) if text is not None]
+        # Hypotheses of other tokens may say the same; the first is the best of them.
+        best = dict(reversed([(text, one.score) for text, one in zip(texts, hypotheses, strict=True)]))
+        found = [Found(text, best[text]) for text in dict.fromkeys(texts) if text is not None]
         return Output(tuple(found), len(hypotheses[0].tokens), flags, self._alignment(task, hypotheses[0]))
 
     def _in_pieces(self, tasks: Sequence[Task]) -> Iterable[Output]:
