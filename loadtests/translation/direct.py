@@ -1,6 +1,7 @@
 """The limits, each in a process of its own: CTranslate2 called directly, and transformers.
 
-Run as ``python -m loadtests.translation.direct <way> <artefact> <folder> <seconds>``; says sentences per second.
+Run as ``python -m loadtests.translation.direct <way> <artefact> <folder> <seconds>``; says sentences per second. The
+way ``choose`` chooses the sentences.
 Knows no server.
 """
 
@@ -10,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from loadtests.translation.shape import SENTENCES, sentences
+from loadtests.translation.shape import SENTENCES, candidates, sentences
+from services.tasks.translation.repetition import repeats
 
 LANES = 2
 
@@ -21,15 +24,26 @@ Translate = Callable[[], object]
 
 def batched(artefact: Path, folder: Path) -> Translate:
     """One batch of all sentences, half on each of two lanes of one thread."""
-    translator, tokens = _ctranslate2(artefact, folder, lanes=LANES, threads=1)
+    translator, tokens = _ctranslate2(artefact, sentences(folder), lanes=LANES, threads=1)
     halves = [tokens[number::LANES] for number in range(LANES)]
     pool = ThreadPoolExecutor(LANES)
     return lambda: list(pool.map(translator, halves))
 
 
+def choose(artefact: Path, folder: Path) -> None:
+    """Write ``sentences.txt``: a network of chance may repeat itself, which a server would notice and search again."""
+    texts = candidates(8 * SENTENCES)
+    translator, tokens = _ctranslate2(artefact, texts, lanes=1, threads=LANES)
+    said = [result.hypotheses[0] for result in translator(tokens)]
+    fit = [text for text, words in zip(texts, said, strict=True) if repeats([*map(hash, words)]) < 3]
+    if len(fit) < SENTENCES:
+        raise ValueError(f"only {len(fit)} of {len(texts)} sentences are not said again and again")
+    (folder / "sentences.txt").write_text("\n".join(fit[:SENTENCES]), encoding="utf-8")
+
+
 def one_by_one(artefact: Path, folder: Path) -> Translate:
     """A call per sentence, with all cores for each: as servers without batching do it."""
-    translator, tokens = _ctranslate2(artefact, folder, lanes=1, threads=LANES)
+    translator, tokens = _ctranslate2(artefact, sentences(folder), lanes=1, threads=LANES)
     return lambda: [translator([one]) for one in tokens]
 
 
@@ -52,8 +66,8 @@ WAYS = {"batched": batched, "one by one": one_by_one, "transformers": transforme
 
 
 def _ctranslate2(
-    artefact: Path, folder: Path, *, lanes: int, threads: int
-) -> tuple[Callable[[Sequence[list[str]]], object], list[list[str]]]:
+    artefact: Path, texts: Sequence[str], *, lanes: int, threads: int
+) -> tuple[Callable[[Sequence[list[str]]], Any], list[list[str]]]:
     import ctranslate2
 
     from services.core.codec import Codec
@@ -61,7 +75,7 @@ def _ctranslate2(
     model = artefact / "ct2"
     vocabulary = json.loads((model / "shared_vocabulary.json").read_text(encoding="utf-8"))
     translator = ctranslate2.Translator(str(model), inter_threads=lanes, intra_threads=threads)
-    ids = Codec.load(artefact).encode(sentences(folder), "en", "de")
+    ids = Codec.load(artefact).encode(texts, "en", "de")
     return lambda batch: translator.translate_batch(list(batch), beam_size=1), [
         [vocabulary[token] for token in one] for one in ids
     ]
@@ -79,4 +93,7 @@ def rate(translate: Translate, seconds: float) -> float:
 
 if __name__ == "__main__":
     way, artefact, folder, seconds = sys.argv[1:]
-    print(json.dumps(rate(WAYS[way](Path(artefact), Path(folder)), float(seconds))))  # noqa: T201
+    if way == "choose":
+        choose(Path(artefact), Path(folder))
+    else:
+        print(json.dumps(rate(WAYS[way](Path(artefact), Path(folder)), float(seconds))))  # noqa: T201

@@ -11,8 +11,6 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from services.tasks.translation.repetition import repeats
-
 TOKENS = 24
 """Of each sentence, and about of each translation."""
 
@@ -34,19 +32,16 @@ def candidates(count: int) -> list[str]:
 
 
 def sentences(folder: Path) -> list[str]:
-    """Those that were written beside the checkpoint."""
+    """Those that were chosen for the model (see `direct`)."""
     return (folder / "sentences.txt").read_text(encoding="utf-8").splitlines()
 
 
 def write(folder: Path) -> None:
-    """``checkpoint/`` as a hub repository would have it, and ``sentences.txt``."""
+    """``checkpoint/`` as a hub repository would have it."""
     target = folder / "checkpoint"
     target.mkdir(parents=True)
     _write_pieces(target)
-    said = _write_network(target)
-    # A network of chance may say the same again and again, which would be noticed and cost another try.
-    fit = [text for text, tokens in zip(candidates(len(said)), said, strict=True) if repeats(tokens) <= 2]
-    (folder / "sentences.txt").write_text("\n".join(fit[:SENTENCES]), encoding="utf-8")
+    _write_network(target)
 
 
 def _write_pieces(target: Path) -> None:
@@ -64,8 +59,7 @@ def _write_pieces(target: Path) -> None:
     MarianTokenizer.from_pretrained(target).save_pretrained(target)
 
 
-def _write_network(target: Path) -> list[list[int]]:
-    """Returns what it makes of some `candidates`."""
+def _write_network(target: Path) -> None:
     import torch
     from transformers import MarianConfig, MarianMTModel
 
@@ -96,21 +90,14 @@ def _write_network(target: Path) -> list[list[int]]:
         model.final_logits_bias[0, 0] = -100.0
         _learn_to_end(model, target)
     model.save_pretrained(target)
-    said: list[list[int]] = model.generate(**_tokens(target, 4), num_beams=1, do_sample=False).tolist()
-    return [[token for token in one if token != VOCABULARY - 1] for one in said]
-
-
-def _tokens(target: Path, times: int) -> Any:
-    from transformers import MarianTokenizer
-
-    return MarianTokenizer.from_pretrained(target)(candidates(times * SENTENCES), return_tensors="pt", padding=True)
 
 
 def _learn_to_end(model: Any, target: Path) -> None:
     """Fit the row of the end to the states of long translations: it wins once a translation has `TOKENS` tokens."""
     import torch
+    from transformers import MarianTokenizer
 
-    texts = _tokens(target, 1)
+    texts = MarianTokenizer.from_pretrained(target)(candidates(SENTENCES), return_tensors="pt", padding=True)
     said = model.generate(**texts, num_beams=1, do_sample=False, max_new_tokens=2 * TOKENS)
     states = model.model(**texts, decoder_input_ids=said).last_hidden_state.flatten(0, 1)
     rows = torch.cat([states, torch.ones(len(states), 1)], dim=1)

@@ -1,7 +1,7 @@
 """Dynamic batching: a bounded queue per key, and lanes (threads) that empty the queues as fast as they can.
 
 No delay is added. A lane that is free takes what waits, at once; while all lanes are busy, requests gather. (Where a
-run costs nearly the same for one item as for many, a policy may have free lanes wait a moment: `gather_seconds`.)
+run costs nearly the same for one item as for many, a policy may have free lanes wait a moment: `BatchPolicy.gather`.)
 What a lane takes (a window) is sorted by cost and run in small groups, since padding a short text to a long one's
 length is work for nothing (`grouping`). Callers wait on the event loop; engines run on the lanes and never block it.
 
@@ -25,6 +25,9 @@ from services.core.grouping import cut
 from services.core.queueing import PENDING, Entry, Item, Queue, Run, Ticket
 
 log = logging.getLogger(__name__)
+
+_MOST_GATHERED = 5
+"""Times `Queue.gather_seconds` that a lane waits at most while more and more comes."""
 
 _COST = attrgetter("item.cost")
 
@@ -145,6 +148,7 @@ class Batcher:
             if queue.items and (error := queue.refusal(count, cost, self._wait(queue, count), deadline - now)):
                 raise error
             queue.push(items, cost, ticket, priority)
+            queue.pushed = now
             if self._idle:
                 self._wake.notify(min(self._idle, count))
         self._deadlines.add(ticket)
@@ -222,7 +226,7 @@ class Batcher:
             done = sum([self._run_group(queue, group) for group in cut(window, _COST, queue.policy)])
         with self._wake:
             # All a lane does for its work is in this time, waiting for the interpreter and the lock included.
-            queue.ran(cost, done, time.monotonic() - started)
+            queue.ran(len(window), cost, done, time.monotonic() - started)
         return True
 
     def _next_window(self) -> tuple[Queue, list[Entry]] | None:
@@ -235,8 +239,9 @@ class Batcher:
                     queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
                     now = time.monotonic()
                     since = since or now
-                    pause = since + queue.policy.gather_seconds - now
-                    if pause <= 0 or self._closing or queue.items >= queue.policy.group_items * (self._idle + 1):
+                    gather = queue.gather_seconds
+                    pause = min(queue.pushed + gather, since + _MOST_GATHERED * gather) - now
+                    if pause <= 0 or self._closing or queue.items >= queue.policy.group_items * (self._idle + 1) / 2:
                         return queue, self._take(queue)
                 elif self._closing:
                     return None
@@ -247,10 +252,11 @@ class Batcher:
     def _take(self, queue: Queue) -> list[Entry]:
         self._turns += 1
         queue.last_turn = self._turns
-        # A fair share for each lane: one lane must not sit idle beside one with a long window. Lanes that gather are
-        # busy for long: what they leave to a busy one would wait for all of its run.
-        lanes = self._idle + 1 if queue.policy.gather_seconds else len(self._threads)
-        return queue.take(min(-(-queue.items // lanes), queue.policy.window_items), queue.policy.window_cost)
+        # A fair share for each lane: one lane must not sit idle beside one with a long window. Where few items take as
+        # long as many, of all that is on hand: else one lane would run nearly all of it, and others crumbs.
+        shared = queue.items + queue.running_items if queue.policy.gather else queue.items
+        share = -(-shared // len(self._threads))
+        return queue.take(min(share, queue.policy.window_items), queue.policy.window_cost)
 
     def _run_group(self, queue: Queue, group: list[Entry]) -> int:
         """Run what is still wanted; returns what it cost."""

@@ -61,9 +61,9 @@ class BatchPolicy(_Entry):
     to sort, so take one."""
     window_cost: int = Field(default=4096, ge=1)
     """A lane takes no more once what it has taken costs this much: nothing overtakes it any more."""
-    gather_seconds: float = Field(default=0.0, ge=0, le=1)
-    """How long a free lane waits for company for what it could take, if that is not a full run for each free lane. For
-    engines whose runs cost nearly the same for one item as for many, as decoders' do; a small part of a run."""
+    gather: float = Field(default=0.0, ge=0, le=0.5)
+    """How long nothing more must have come, in times of a run, before a free lane takes what is less than half a run
+    for each free lane. For engines whose runs cost nearly the same for one item as for many, as decoders' do."""
     queue_items: int = Field(default=4096, ge=1)
     """Most items waiting; past it requests are refused as OVERLOADED."""
     queue_cost: int = Field(default=1_000_000, ge=1)

@@ -5,6 +5,7 @@ No threads and no clocks of its own: the batcher guards a queue with its lock.
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -93,16 +94,30 @@ class Queue:
     items: int = 0
     cost: int = 0
     running: int = 0  # cost of what lanes have taken and not finished
+    running_items: int = 0  # and how many items that is
     callers: int = 0  # tickets with entries in the heap
     clock: float = 0.0  # work done for each caller who had some waiting; turns are given by it
     arrived: int = 0  # requests that ever came
+    pushed: float = 0.0  # when the last one did
     last_turn: int = 0  # when a lane last took from this queue, in turns of the batcher
     speed: float = 0.0  # cost per second and lane, smoothed
+    run_seconds: float = 0.0  # of a window, smoothed
 
     @property
     def seconds(self) -> float:
         """Until all that waits or runs is done, by the speed seen so far; 0 while none has been seen."""
-        return (self.cost + self.running) / (self.speed * self.lanes) if self.speed else 0.0
+        return self._time(self.items + self.running_items, self.cost + self.running)
+
+    def _time(self, items: float, cost: float) -> float:
+        """What so much work takes all lanes."""
+        if self.policy.gather:  # few items take as long as many, so a speed seen with few says nothing of a long queue
+            return self.run_seconds * math.ceil(items / (self.lanes * self.policy.group_items))
+        return cost / (self.speed * self.lanes) if self.speed else 0.0
+
+    @property
+    def gather_seconds(self) -> float:
+        """How long nothing more must have come before a lane takes little."""
+        return self.policy.gather * self.run_seconds
 
     def wait(self, count: int = 1) -> float:
         """Seconds until the last item of a call of ``count``, come now, would be taken, but for the call's own work.
@@ -111,7 +126,7 @@ class Queue:
         """
         items, turn = self.items, self.callers * count
         ahead = self.cost * turn / items if turn < items else self.cost
-        return (ahead + self.running) / (self.speed * self.lanes) if self.speed else 0.0
+        return self._time(min(turn, items) + self.running_items, ahead + self.running)
 
     def refusal(self, count: int, cost: int, wait: float, remaining: float) -> ServingError | None:
         """Why a call does not fit, would ``wait`` too long, or could not be done in the ``remaining`` seconds it has.
@@ -126,12 +141,12 @@ class Queue:
             why = "The queue is full"
         elif wait > policy.queue_seconds:
             why = "The queue is too long"
-        elif self.speed and MARGIN * (wait + cost / (self.speed * self.lanes)) > remaining:
+        elif self.speed and MARGIN * (wait + self._time(count, cost)) > remaining:
             why = "The answer would come after the deadline"
         else:
             return None
         # Until what waits is done, within reason.
-        retry_after = min(60.0, max(1.0, self.cost / (self.speed * self.lanes))) if self.speed else 1.0
+        retry_after = min(60.0, max(1.0, self._time(self.items, self.cost)))
         return ServingError(Code.OVERLOADED, f"{why}; retry after the time given.", retry_after=retry_after)
 
     def push(self, items: Sequence[Item], cost: int, ticket: Ticket, priority: Priority) -> None:
@@ -160,14 +175,17 @@ class Queue:
             if heap and heap[0].ticket.abandoned:
                 self._clear_head()
         self.running += cost - left
+        self.running_items += len(window)
         return window
 
-    def ran(self, taken: int, done: int, seconds: float) -> None:
-        """A lane has finished what it had taken, of which ``done`` was still wanted, in so many seconds."""
+    def ran(self, items: int, taken: int, done: int, seconds: float) -> None:
+        """A lane has finished ``items`` that cost ``taken``, of which ``done`` was still wanted, in so many seconds."""
+        self.running_items -= items
         self.running -= taken
         if done:
             speed = done / max(seconds, 1e-9)
             self.speed += _SMOOTHING * (speed - self.speed) if self.speed else speed
+            self.run_seconds += _SMOOTHING * (seconds - self.run_seconds) if self.run_seconds else seconds
 
     def abandon(self, ticket: Ticket) -> None:
         """Forget a ticket's waiting entries."""

@@ -1075,12 +1075,14 @@ def test_a_lane_that_gathers_takes_all_that_comes_together() -> None:
                 both.wait(PATIENCE)
             return payloads
 
-        policy = BatchPolicy(group_items=16, run_cost=1000, gather_seconds=1.0)
+        policy = BatchPolicy(group_items=32, run_cost=1000, gather=0.5, queue_seconds=60)
         with batching(engine, policy, lanes=2) as batcher:
+            batcher._queues["k"].run_seconds = 2.0
             started = time.monotonic()
             await asyncio.gather(*(batcher.submit("k", [Item(n, 1)], later()) for n in range(32)))
             assert runs == [16, 16]
             assert time.monotonic() - started < 1  # a full run for each lane is not waited for
+            batcher._queues["k"].run_seconds = 2.0
             await batcher.submit("k", [Item(0, 1)], later())
             assert runs[-1] == 1
             assert time.monotonic() - started >= 1  # one alone is
@@ -1090,12 +1092,30 @@ def test_a_lane_that_gathers_takes_all_that_comes_together() -> None:
 
 def test_closing_does_not_wait_for_company() -> None:
     async def main() -> None:
-        policy = BatchPolicy(gather_seconds=1.0)
-        with batching(list, policy) as batcher:
+        with batching(list, BatchPolicy(gather=0.5)) as batcher:
+            batcher._queues["k"].run_seconds = 2.0
             task = asyncio.create_task(batcher.submit("k", [Item(0, 1)], later()))
             await asyncio.sleep(0)
             started = time.monotonic()
         assert time.monotonic() - started < 1
         assert await task == [0]
+
+    run(main())
+
+
+def test_a_burst_after_a_lone_call_is_let_in_where_runs_cost_the_same() -> None:
+    """The speed of one item alone says nothing of the speed of many."""
+
+    async def main() -> None:
+        def engine(payloads: Sequence[Any]) -> Sequence[Any]:
+            time.sleep(0.05)
+            return payloads
+
+        policy = BatchPolicy(group_items=32, run_cost=1000, gather=0.05, queue_seconds=0.5)
+        with batching(engine, policy) as batcher:
+            await batcher.submit("k", [Item(0, 100)], later())
+            await asyncio.gather(*(batcher.submit("k", [Item(n, 100)], later()) for n in range(64)))
+            with pytest.raises(ServingError):  # so much would take long, and is refused
+                await asyncio.gather(*(batcher.submit("k", [Item(n, 100)], later()) for n in range(1000)))
 
     run(main())
