@@ -258,6 +258,7 @@ class Artefacts:
             "sources": {"checkpoint": {"uri": f"path:{self.checkpoint(name)}"}},
             "languages": CHECKPOINTS[name][1],
             "pairs": ("en-de",),
+            "max_tokens": 60,
             "licence": "none",
         }
         return ModelSpec.model_validate(entry | fields)

@@ -134,7 +134,7 @@ class RestClient(_Rest):
                 with self._told(), self._http.stream(**self._request(call, method.route, body)) as response:
                     if response.status_code != 200:
                         self._content(response, response.read())
-                    for data in _events(_in_time(response, call)):
+                    for data in _events(response.iter_bytes(), call):
                         begun = True
                         yield _answer(method, data)
             except ServingError as error:
@@ -212,7 +212,7 @@ class AsyncRestClient(_Rest):
                             for data in _whole(reader, content):
                                 begun = True
                                 yield _answer(method, data)
-                            if call.is_over:
+                            if call.is_over and not reader.is_done:
                                 raise TimeoutError
                         _require_end(reader)
             except ServingError as error:
@@ -270,11 +270,13 @@ def _in_time(response: httpx.Response, call: Call) -> Iterator[bytes]:
             raise TimeoutError
 
 
-def _events(contents: Iterator[bytes]) -> Iterator[bytes]:
-    """The events of a streamed answer."""
+def _events(contents: Iterator[bytes], call: Call) -> Iterator[bytes]:
+    """The events of a streamed answer, within the call's time."""
     reader = EventReader()
     for content in contents:
         yield from _whole(reader, content)
+        if call.is_over and not reader.is_done:
+            raise TimeoutError
     _require_end(reader)
 
 

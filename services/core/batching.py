@@ -236,18 +236,27 @@ class Batcher:
                 waiting = [queue for queue in self._queues.values() if queue.items]
                 pause = None
                 if waiting:
-                    queue = waiting[0] if len(waiting) == 1 else min(waiting, key=_turn)
                     now = time.monotonic()
                     since = since or now
-                    gather = queue.gather_seconds
-                    pause = min(queue.pushed + gather, since + _MOST_GATHERED * gather) - now
-                    if pause <= 0 or self._closing or queue.items >= queue.policy.group_items * (self._idle + 1) / 2:
+                    pauses = [self._pause(queue, since, now) for queue in waiting]
+                    if (pause := min(pauses)) <= 0:
+                        ready = [queue for queue, left in zip(waiting, pauses, strict=True) if left <= 0]
+                        queue = ready[0] if len(ready) == 1 else min(ready, key=_turn)
                         return queue, self._take(queue)
                 elif self._closing:
                     return None
+                else:
+                    since = None
                 self._idle += 1
                 self._wake.wait(pause)
                 self._idle -= 1
+
+    def _pause(self, queue: Queue, since: float, now: float) -> float:
+        """Seconds that a lane leaves this queue for more to come; not positive: none."""
+        gather = queue.gather_seconds
+        if not gather or self._closing or queue.items >= queue.policy.group_items * (self._idle + 1) / 2:
+            return 0.0
+        return min(queue.pushed + gather, since + _MOST_GATHERED * gather) - now
 
     def _take(self, queue: Queue) -> list[Entry]:
         self._turns += 1

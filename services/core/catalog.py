@@ -3,8 +3,9 @@
 Owns the shape of an entry and how a request's model id finds one. Knows nothing of artefacts or engines.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -122,6 +123,17 @@ class ModelSpec(_Entry):
     def id(self) -> str:
         """``name@version``, as answers carry it."""
         return f"{self.name}@{self.version}"
+
+    @cached_property
+    def sources_of(self) -> Mapping[str, tuple[str, ...]]:
+        """By target language, the languages it translates from, in catalog order."""
+        pairs = [pair.split("-") for pair in self.pairs] or [
+            [one, other] for one in self.languages for other in self.languages if one != other
+        ]
+        found: dict[str, tuple[str, ...]] = {}
+        for source, target in pairs:
+            found[target] = (*found.get(target, ()), source)
+        return found
 
 
 class Catalog:

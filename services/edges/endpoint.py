@@ -28,6 +28,9 @@ PRIORITY = "x-request-priority"
 VIA = "x-chorale-via"
 """Set by a gateway on what it forwards: that call is counted there under its client's protocol, and here as a hop."""
 
+STALLED = 30.0
+"""Seconds a client may take nothing of a stream that is there for it."""
+
 _LONGEST_ID = 128
 
 

@@ -5,7 +5,7 @@ encodes; how long a call may take and what is counted is in `Endpoint`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from services.core.settings import Settings
 from services.core.task import Kind, Method, Task
 from services.core.telemetry import Meter
 from services.edges import protobuf
-from services.edges.endpoint import REQUEST_ID, Endpoint, request_id
+from services.edges.endpoint import REQUEST_ID, STALLED, Endpoint, request_id
 from services.edges.status import WIRE, retry_after, too_large
 
 Call = grpc.aio.ServicerContext[bytes, bytes]
@@ -160,7 +160,7 @@ def _unary(endpoint: Endpoint, max_bytes: int) -> Any:
 def _server_stream(endpoint: Endpoint, max_bytes: int) -> Any:
     decoder, encode = _codec(endpoint, max_bytes)
 
-    async def handle(data: bytes, call: Call) -> AsyncGenerator[bytes]:
+    async def handle(data: bytes, call: Call) -> None:
         headers = _first(call.invocation_metadata())
         identity = request_id(headers)
         if refusal := endpoint.refusal(headers, call.time_remaining()):
@@ -169,11 +169,20 @@ def _server_stream(endpoint: Endpoint, max_bytes: int) -> Any:
         try:
             async with aclosing(endpoint.stream(identity, headers, decoder(data), call.time_remaining())) as parts:
                 async for part in parts:
-                    yield encode(part)
+                    await _write_in_time(call, encode(part))
         except ServingError as error:
             await _refuse(call, error, identity)
 
     return grpc.unary_stream_rpc_method_handler(handle)
+
+
+async def _write_in_time(call: Call, message: bytes) -> None:
+    """Wait for a client that reads slowly, but not for one that has stopped."""
+    try:
+        async with asyncio.timeout(STALLED):
+            await call.write(message)
+    except TimeoutError:
+        raise ServingError(Code.CANCELLED, "The client stopped reading.") from None
 
 
 _HANDLERS: dict[Kind, Callable[[Endpoint, int], Any]] = {Kind.UNARY: _unary, Kind.SERVER_STREAM: _server_stream}

@@ -7,7 +7,7 @@ record: no second validation, no dictionary.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,15 +28,13 @@ from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
 from services.edges.disconnect import CancelledOnDisconnect, hang_up
-from services.edges.endpoint import REQUEST_ID, VIA, Endpoint, request_id
+from services.edges.endpoint import REQUEST_ID, STALLED, VIA, Endpoint, request_id
 from services.edges.events import DONE, MEDIA, event
 from services.edges.status import WIRE, retry_after, too_large
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 _LARGE = 65_536
-_STALLED = 30.0
-"""Seconds a client may take nothing of a stream that is there for it."""
 _ESCAPES = 6
 """What a gateway forwards may be this much longer than what it took: JSON writes a control character as six."""
 
@@ -164,14 +162,15 @@ class EventStream(HttpResponse):
                 hang_up(scope)
                 return
             last = _error_body(error, self._identity)
-        await send({"type": "http.response.body", "body": event(last)})
+        with suppress(ServingError):
+            await _send_in_time(send, event(last), more=False)
 
 
-async def _send_in_time(send: Send, body: bytes) -> None:
+async def _send_in_time(send: Send, body: bytes, *, more: bool = True) -> None:
     """Wait for a client that reads slowly, but not for one that has stopped."""
     try:
-        async with asyncio.timeout(_STALLED):
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        async with asyncio.timeout(STALLED):
+            await send({"type": "http.response.body", "body": body, "more_body": more})
             await asyncio.sleep(0)  # a turn for others, and for the transport to say that it is full
     except TimeoutError:
         raise ServingError(Code.CANCELLED, "The client stopped reading.") from None

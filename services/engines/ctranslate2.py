@@ -48,7 +48,7 @@ class CTranslate2Seq2Seq:
         """One batch, searched together up to its largest ``max_tokens``; each item is then cut to its own."""
         if self._translator is None:
             raise RuntimeError("the engine is closed")
-        if not batch:
+        if not (batch := self._decoder.within(batch)):
             return []
         # In a batch, CTranslate2's beams report a wrong row for the decoder's first step (4.8.5): it is used only if
         # that step writes the prefix.

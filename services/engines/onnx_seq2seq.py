@@ -72,7 +72,7 @@ class OnnxSeq2Seq:
         cross = encoder.run(None, {"input_ids": ids, "attention_mask": mask})
         start = () if self._decoder.start is None else (self._decoder.start,)
         openings = np.array([(*start, *item.prefix) for item in batch])
-        limits = [item.max_tokens for item in batch]
+        limits = [item.max_tokens for item in self._decoder.within(batch)]
         found = search(_Steps(step, cross, mask, self._decoder), openings, limits, self._decoder.end, decoding)
         return [
             tuple(_within(one, len(item.source)) for one in several) for item, several in zip(batch, found, strict=True)

@@ -38,8 +38,9 @@ class Decoder(Protocol):
 
 
 def ranked(hypotheses: Iterable[Hypothesis]) -> tuple[Hypothesis, ...]:
-    """Best first; of hypotheses that cutting made the same, one is kept."""
-    return tuple(sorted({one.tokens: one for one in hypotheses}.values(), key=lambda one: -one.score))
+    """Best first; of hypotheses that cutting made the same, the one that ended by itself, or the best, is kept."""
+    worst_first = sorted(hypotheses, key=lambda one: (one.finished, one.score))
+    return tuple(sorted({one.tokens: one for one in worst_first}.values(), key=lambda one: -one.score))
 
 
 def search(

@@ -68,7 +68,8 @@ class TorchSeq2Seq:
         config = GenerationConfig(
             num_beams=decoding.beam_size,
             num_return_sequences=decoding.hypotheses,
-            max_new_tokens=1 + max(item.max_tokens for item in batch),  # the end is none of the tokens allowed
+            # The end is none of the tokens allowed.
+            max_new_tokens=1 + max(item.max_tokens for item in self._decoder.within(batch)),
             no_repeat_ngram_size=decoding.no_repeat_ngram,
             suppress_tokens=list(self._decoder.never) or None,
             decoder_start_token_id=opening[0],

@@ -54,6 +54,10 @@ def _export(checkpoint: Checkpoint, spec: ModelSpec, target: Path, holders: tupl
         raise ExportError(f"{spec.id}: engine {spec.engine} runs no encoder-decoders; use one of {', '.join(WRITERS)}")
     write: Write = imports.load(WRITERS[spec.engine])
     decoder = decoder_settings(checkpoint)
+    if decoder.positions is not None and spec.max_tokens > decoder.positions:
+        raise ExportError(
+            f"{spec.id}: the checkpoint takes {decoder.positions} tokens; in the catalog set max_tokens to that or less"
+        )
     decoder.save(target)
     write_text(checkpoint, spec, target, holders)
     return {"family": checkpoint.family, **write(checkpoint, decoder, spec.precision, target)}

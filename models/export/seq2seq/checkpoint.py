@@ -87,6 +87,7 @@ def decoder_settings(checkpoint: Checkpoint) -> DecoderSettings:
         end=config.eos_token_id,
         pad=config.pad_token_id,
         never=tuple(sorted(never)),
+        positions=getattr(config, "max_position_embeddings", None),
         layers=layers,
         attention_layer=_aligned(layers),
     )

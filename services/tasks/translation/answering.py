@@ -15,13 +15,13 @@ def translation(works: Sequence[Work], outputs: Sequence[Output]) -> Translation
         translation=_joined(works, outputs, 0),
         source=works[0].pair.source,
         target=works[0].pair.target,
-        score=_score(outputs, 0),
+        score=_score(works, outputs, 0),
         alternatives=tuple(
-            Alternative(translation=_joined(works, outputs, rank), score=_score(outputs, rank))
+            Alternative(translation=_joined(works, outputs, rank), score=_score(works, outputs, rank))
             for rank in range(1, others)
         ),
         flags=tuple(flags),
-        alignment=tuple(output.alignment for output in outputs if output.alignment),
+        alignment=tuple(output.alignment for output in outputs if output.alignment is not None),
     )
 
 
@@ -35,8 +35,8 @@ def _of_rank(output: Output, rank: int) -> Found:
     return output.found[min(rank, len(output.found) - 1)]
 
 
-def _score(outputs: Sequence[Output], rank: int) -> float:
+def _score(works: Sequence[Work], outputs: Sequence[Output], rank: int) -> float:
     """Geometric mean of the probabilities of all tokens, ends included."""
-    counts = [output.tokens + 1 if output.tokens else 0 for output in outputs]
+    counts = [output.tokens + 1 if work.task else 0 for work, output in zip(works, outputs, strict=True)]
     logs = [_of_rank(output, rank).score * count for output, count in zip(outputs, counts, strict=True)]
     return math.exp(min(0.0, sum(logs) / max(1, sum(counts))))

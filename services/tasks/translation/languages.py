@@ -1,6 +1,6 @@
 """Which translations a model makes, and which of them a request means. Knows codes, no texts and no tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import NamedTuple
 
 from services.core.catalog import ModelSpec
@@ -25,18 +25,10 @@ def base(code: str) -> str:
 
 
 def pairs_of(spec: ModelSpec) -> tuple[Pair, ...]:
-    """The directions of a model, in catalog order."""
-    if spec.pairs:
-        return tuple(Pair(*pair.split("-")) for pair in spec.pairs)
-    return tuple(Pair(one, other) for one in spec.languages for other in spec.languages if one != other)
+    """The directions of a model."""
+    return tuple(Pair(source, target) for target, sources in spec.sources_of.items() for source in sources)
 
 
-def sources_of(pairs: Iterable[Pair], target: str) -> tuple[str, ...]:
-    """The languages that are translated to ``target``."""
-    return tuple(pair.source for pair in pairs if pair.target == target)
-
-
-def known(code: str, codes: Iterable[str]) -> str | None:
+def known(code: str, codes: Container[str]) -> str | None:
     """The code of the catalog that ``code`` means: itself, or its language without the region."""
-    there = set(codes)
-    return next((one for one in (code, base(code)) if one in there), None)
+    return next((one for one in (code, base(code)) if one in codes), None)

@@ -38,7 +38,7 @@ class TranslatePipeline:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The directions the model translates in."""
-        return self._planner.pairs
+        return self._planner.directions.pairs
 
     def prepare(self, request: TranslateRequest) -> list[Item]:
         """One item per sentence; its cost is its tokens."""
@@ -79,8 +79,8 @@ class TranslatePipeline:
 
 
 def cost_of(work: Work) -> int:
-    """Tokens the encoder takes; work without a task goes along."""
-    return len(work.task.input.source) if work.task else 1
+    """Tokens, as often as they are searched for; work without a task goes along."""
+    return len(work.task.input.source) * work.task.decoding.beam_size if work.task else 1
 
 
 def _tokens(work: Work, output: Output) -> int:

@@ -3,25 +3,25 @@
 Owns the limits of a sentence: tokens, kept pieces, and how long its translation may become. Knows no engine.
 """
 
-import html
-import re
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from services.core.catalog import ModelSpec
 from services.core.engine import Decoding, Seq2SeqInput
-from services.core.errors import Code, ServingError
-from services.tasks.translation.languages import AUTO, Pair, known, pairs_of, sources_of
+from services.tasks.translation.direction import Directions
+from services.tasks.translation.languages import Pair
 from services.tasks.translation.schema import TranslateRequest
 from services.tasks.translation.text import (
     Keep,
     LanguageDetector,
     Literal,
+    Part,
     Sentence,
     cut,
     cut_to_holders,
     hide,
+    in_pieces,
+    isolate,
     join_pieces,
     split,
 )
@@ -35,8 +35,8 @@ _RATIO, _SLACK = 3, 16
 _MOST_KEPT = 16
 """Kept pieces of a sentence for a model that has no holders: it would lose one of more."""
 
-_TAG = re.compile(r"<[^<>]*>")
-_LISTED = 40
+_LONGEST_SHOWN = 100
+"""Characters of what is kept that a model without holders is shown; longer stands between sentences."""
 
 
 class Codec(Protocol):
@@ -55,11 +55,9 @@ class Planner:
     """Plans for one model."""
 
     def __init__(self, spec: ModelSpec, codec: Codec, detector: LanguageDetector) -> None:
-        self._model = spec.id
         self._longest = spec.max_tokens
         self._codec = codec
-        self._detector = detector
-        self.pairs = pairs_of(spec)
+        self.directions = Directions(spec, detector)
 
     def plan(self, request: TranslateRequest) -> list[Work]:
         """The work of all texts, in order; each has some.
@@ -70,94 +68,77 @@ class Planner:
         keep = Keep(request.preserve, request.glossary)
         beam = request.beam_size or max(DEFAULT_BEAM, request.alternatives + 1)
         decoding = Decoding(beam, request.alternatives + 1, attention=request.alignment)
-        return [
-            work
-            for index, text in enumerate(request.text)
-            for work in self._of_text(index, text, self._pair(request, index), request, keep, decoding)
-        ]
+        works: list[Work] = []
+        for index, (text, pair) in enumerate(zip(request.text, self.directions.of(request), strict=True)):
+            if pair.source == pair.target:
+                works.append(Work(index, pair, text))
+                continue
+            parts = split(text, pair.source, markup=request.format == "html", keep=keep)
+            works += _in_order(index, pair, self._tasks(parts, pair, decoding, request.max_tokens))
+        return works
 
-    def _of_text(
-        self, index: int, text: str, pair: Pair, request: TranslateRequest, keep: Keep, decoding: Decoding
-    ) -> list[Work]:
-        if pair.source == pair.target:
-            return [Work(index, pair, text)]
-        parts = split(text, pair.source, markup=request.format == "html", keep=keep)
-        before, found = "", []
-        for part in parts:
-            if isinstance(part, Literal):
-                before += part.text
-            elif not part.needs_model:
-                before += join_pieces(part, ())
-            else:
-                found.append((before, part))
-                before = ""
-        tasks = self._tasks([sentence for _, sentence in found], pair, decoding, request.max_tokens)
-        works = [
-            Work(index, pair, literal if first else "", task)
-            for (literal, _), own in zip(found, tasks, strict=True)
-            for first, task in zip([True, *[False] * len(own)], own, strict=False)
-        ]
-        last = works.pop() if works else Work(index, pair, "")
-        return [*works, Work(index, pair, last.before, last.task, before)]
+    def inputs(self, texts: Sequence[str], pair: Pair, max_tokens: int | None) -> list[Seq2SeqInput]:
+        """Texts as the model takes them, and how long their translations may become."""
+        return [self._input(ids, pair, max_tokens) for ids in self._encode(texts, pair)]
 
     def _tasks(
-        self, sentences: Sequence[Sentence], pair: Pair, decoding: Decoding, max_tokens: int | None
-    ) -> list[list[Task]]:
-        """Of each sentence its task; of one that is too long, those of its parts."""
-        parts = [self._cut(sentence, pair) for sentence in sentences]
-        flat = [part for own in parts for part in own]
-        inputs = self.inputs([hide(part, self._codec.holders) for part in flat], pair, max_tokens)
-        tasks = [Task(part, one, pair, decoding) for part, one in zip(flat, inputs, strict=True)]
-        ends = list(accumulate(map(len, parts)))
-        return [tasks[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        self, parts: Iterable[Part], pair: Pair, decoding: Decoding, max_tokens: int | None
+    ) -> Iterator[str | Task]:
+        """Literals and tasks in order; a sentence that is too long becomes several."""
+        small = [one for part in parts for one in self._small(part)]
+        sentences = [part for part in small if isinstance(part, Sentence) and part.needs_model]
+        encoded = iter(self._encode([hide(part, self._codec.holders) for part in sentences], pair))
+        for part in small:
+            if isinstance(part, Literal):
+                yield part.text
+            elif not part.needs_model:
+                yield join_pieces(part, ())
+            elif len(ids := next(encoded)) <= self._longest:
+                yield Task(part, self._input(ids, pair, max_tokens), pair, decoding, max_tokens)
+            else:
+                yield from self._cut(part, pair, decoding, max_tokens)
 
-    def inputs(self, texts: Sequence[str], pair: Pair, max_tokens: int | None = None) -> list[Seq2SeqInput]:
-        """Texts as the model takes them, and how long their translations may become."""
-        prefix = self._codec.prefix(pair.target)
-        return [
-            Seq2SeqInput(ids, prefix, min(max_tokens or self._most, _RATIO * len(ids) + _SLACK))
-            for ids in self._codec.encode(texts, pair.source, pair.target)
-        ]
+    def _small(self, part: Part) -> Iterator[Part]:
+        """Parts with no more kept pieces, and none longer, than the model can be shown."""
+        if isinstance(part, Literal):
+            yield part
+            return
+        holders = len(self._codec.holders)
+        for one in (part,) if holders else isolate(part, _LONGEST_SHOWN):
+            if isinstance(one, Sentence):
+                yield from cut_to_holders(one, holders or _MOST_KEPT)
+            else:
+                yield one
 
-    @property
-    def _most(self) -> int:
-        return 2 * self._longest
+    def _cut(self, sentence: Sentence, pair: Pair, decoding: Decoding, max_tokens: int | None) -> Iterator[str | Task]:
+        for part in cut(sentence, lambda part: len(self._ids(part, pair)) <= self._longest):
+            ids = self._ids(part, pair)
+            if part.needs_model and len(ids) <= self._longest:
+                yield Task(part, self._input(ids, pair, max_tokens), pair, decoding, max_tokens)
+            else:  # what cannot be cut further is left as it is
+                yield join_pieces(part, in_pieces(part))
 
-    def _cut(self, sentence: Sentence, pair: Pair) -> list[Sentence]:
-        few = cut_to_holders(sentence, len(self._codec.holders) or _MOST_KEPT)
-        return [part for one in few for part in cut(one, lambda part: self._fits(part, pair))]
+    def _ids(self, sentence: Sentence, pair: Pair) -> tuple[int, ...]:
+        (ids,) = self._encode([hide(sentence, self._codec.holders)], pair)
+        return ids
 
-    def _fits(self, sentence: Sentence, pair: Pair) -> bool:
-        (ids,) = self._codec.encode([hide(sentence, self._codec.holders)], pair.source, pair.target)
-        return len(ids) <= self._longest
+    def _encode(self, texts: Sequence[str], pair: Pair) -> list[tuple[int, ...]]:
+        return self._codec.encode(texts, pair.source, pair.target)
 
-    def _pair(self, request: TranslateRequest, index: int) -> Pair:
-        """The direction of one text."""
-        target = known(request.target, (pair.target for pair in self.pairs))
-        if target is None:
-            raise self._unsupported(f"{self._model} does not translate to {request.target!r}", "target")
-        sources = sources_of(self.pairs, target)
-        if request.source == AUTO:
-            return self._detected(request, index, sources, target)
-        if request.source == request.target:
-            raise ServingError(
-                Code.INVALID_ARGUMENT, f"source and target are both {request.source!r}; give two languages.", "target"
-            )
-        source = known(request.source, sources)
-        if source is None:
-            raise self._unsupported(f"{self._model} does not translate {request.source!r} to {target!r}", "source")
-        return Pair(source, target)
+    def _input(self, ids: tuple[int, ...], pair: Pair, max_tokens: int | None) -> Seq2SeqInput:
+        most = max_tokens or 2 * self._longest
+        return Seq2SeqInput(ids, self._codec.prefix(pair.target), min(most, _RATIO * len(ids) + _SLACK))
 
-    def _detected(self, request: TranslateRequest, index: int, sources: Sequence[str], target: str) -> Pair:
-        text = request.text[index]
-        if request.format == "html":
-            text = html.unescape(_TAG.sub(" ", text))
-        found = self._detector.detect(text, (*sources, target)).language
-        if found not in (*sources, target):
-            what = f"text[{index}] seems to be in {found!r}, which {self._model} does not translate to {target!r};"
-            raise self._unsupported(f"{what} if it is not, give its source", f"text[{index}]")
-        return Pair(found, target)
 
-    def _unsupported(self, what: str, param: str) -> ServingError:
-        listed = ", ".join(map(str, self.pairs[:_LISTED])) + (", …" if len(self.pairs) > _LISTED else "")
-        return ServingError(Code.INVALID_ARGUMENT, f"{what}; it translates: {listed}.", param)
+def _in_order(index: int, pair: Pair, found: Iterable[str | Task]) -> list[Work]:
+    """The work of one text: each task with the literals before it, the last with those after it, too."""
+    works: list[Work] = []
+    literals = ""
+    for one in found:
+        if isinstance(one, str):
+            literals += one
+        else:
+            works.append(Work(index, pair, literals, one))
+            literals = ""
+    last = works.pop() if works else Work(index, pair, "")
+    return [*works, Work(index, pair, last.before, last.task, literals)]

@@ -7,12 +7,18 @@ from pydantic_core import PydanticCustomError
 
 from services.core.catalog import ModelSpec
 from services.core.schema import Record, Response, TextRequest
-from services.tasks.translation.languages import AUTO, known, pairs_of, sources_of
+from services.tasks.translation.languages import AUTO, known
 
 MAX_TERMS = 1000
 """Most terms of a glossary, and most that are to be preserved."""
 
 MAX_BEAM = 8
+
+MAX_ALIGNED = 5000
+"""Most characters of a request that asks for alignment: its weights are a thousand times as much."""
+
+_TEXT, _TERM = 500, 50
+"""What preparing a text or a term costs beside its characters, in characters."""
 
 
 def _language(code: str) -> str:
@@ -31,7 +37,21 @@ def _term(term: str) -> str:
 def _glossary(value: Any) -> Any:
     if not isinstance(value, dict):
         raise PydanticCustomError("glossary", "Give an object with the terms and what they are in the target language")
+    return _not_too_many(value)
+
+
+def _not_too_many(value: Any) -> Any:
+    # Before the per-item checks, so that a list of a million terms is refused without reading them.
+    if isinstance(value, list | tuple | dict) and len(value) > MAX_TERMS:
+        raise PydanticCustomError(
+            "too_many_terms", "Give at most {limit} terms; these are {count}", {"limit": MAX_TERMS, "count": len(value)}
+        )
     return value
+
+
+def _or_default(default: str) -> BeforeValidator:
+    # protobuf cannot tell empty from absent; JSON shall not differ
+    return BeforeValidator(lambda value: default if value == "" else value)
 
 
 Language = Annotated[str, AfterValidator(_language)]
@@ -42,16 +62,18 @@ class TranslateRequest(TextRequest):
     """Texts to translate. Line breaks, list marks and spacing come out as they went in."""
 
     target: Language = Field(description="Language to translate to, such as `de`.")
-    source: Language = Field(default=AUTO, description="Language of the texts; `auto` finds it for each of them.")
-    format: Literal["text", "html"] = Field(
+    source: Annotated[Language, _or_default(AUTO)] = Field(
+        default=AUTO, description="Language of the texts; `auto` finds it for each of them."
+    )
+    format: Annotated[Literal["text", "html"], _or_default("text")] = Field(
         default="text",
         description="`html`: tags come out byte for byte, and what is not to be translated is left alone.",
     )
-    preserve: tuple[Term, ...] = Field(
-        default=(), max_length=MAX_TERMS, description="Terms that come out as they are, wherever they occur as words."
+    preserve: Annotated[tuple[Term, ...], BeforeValidator(_not_too_many)] = Field(
+        default=(), description="Terms that come out as they are, wherever they occur as words."
     )
     glossary: Annotated[dict[Term, Term], BeforeValidator(_glossary)] = Field(
-        default={}, max_length=MAX_TERMS, description="Terms and what they are in the target language."
+        default={}, description="Terms and what they are in the target language."
     )
     beam_size: int | None = Field(
         default=None, ge=1, le=MAX_BEAM, description="Hypotheses kept while searching; 1 is fastest. Omitted: 2."
@@ -66,7 +88,9 @@ class TranslateRequest(TextRequest):
         description="Most tokens of a sentence's translation. Omitted: three times its own.",
     )
     alignment: bool = Field(
-        default=False, description="Say what each token of the translation was made from, as weights."
+        default=False,
+        description="Say what each token of the translation was made from, as weights; for texts of"
+        f" {MAX_ALIGNED} characters in all at most.",
     )
 
     @model_validator(mode="after")
@@ -77,11 +101,25 @@ class TranslateRequest(TextRequest):
             )
         return self
 
+    @model_validator(mode="after")
+    def _alignment_is_small(self) -> Self:
+        if self.alignment and sum(map(len, self.text)) > MAX_ALIGNED:
+            raise PydanticCustomError(
+                "alignment",
+                "alignment: give at most {limit} characters of text with it",
+                {"limit": MAX_ALIGNED},
+            )
+        return self
+
+    @property
+    def size(self) -> int:
+        """As much work to prepare as so many characters."""
+        return super().size + _TEXT * (len(self.text) - 1) + _TERM * (len(self.preserve) + len(self.glossary))
+
     def suits(self, spec: ModelSpec) -> bool:
         """Whether the model makes such translations."""
-        pairs = pairs_of(spec)
-        target = known(self.target, (pair.target for pair in pairs))
-        return target is not None and (self.source == AUTO or known(self.source, sources_of(pairs, target)) is not None)
+        target = known(self.target, spec.sources_of)
+        return target is not None and (self.source == AUTO or known(self.source, spec.sources_of[target]) is not None)
 
 
 class Alternative(Record):
@@ -117,7 +155,7 @@ class Translation(Record):
         default=(),
         description="What to know of it: `repetition` (the model had begun to repeat itself and was made to stop),"
         " `length` (a sentence's translation was cut at its limit), `pieces` (a sentence was translated in pieces,"
-        " since the model had lost what was to be kept).",
+        " since the model had lost what was to be kept), `empty` (the model had nothing to say of a sentence).",
     )
     alignment: tuple[Alignment, ...] = Field(default=(), description="Of each sentence, if asked for.")
 

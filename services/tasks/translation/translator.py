@@ -54,7 +54,7 @@ class Translator:
         return [outputs[index] for index in range(len(tasks))]
 
     def _search(self, inputs: Sequence[Seq2SeqInput], decoding: Decoding) -> list[tuple[_Hypotheses, frozenset[Flag]]]:
-        """Hypotheses of each input, none of which loops."""
+        """Hypotheses of each input; the best of none of them loops."""
         found = list(self._engine.run(inputs, decoding))
         looping = [index for index, own in enumerate(found) if is_loop(own[0].tokens, inputs[index].source)]
         if looping:
@@ -63,7 +63,8 @@ class Translator:
             for index, hypotheses in zip(looping, again, strict=True):
                 found[index] = hypotheses
         return [
-            (own, _flags(REPETITION=index in looping, LENGTH=not own[0].finished)) for index, own in enumerate(found)
+            (own, _flags(REPETITION=index in looping, LENGTH=not own[0].finished, EMPTY=not own[0].tokens))
+            for index, own in enumerate(found)
         ]
 
     def _output(self, task: Task, hypotheses: _Hypotheses, flags: frozenset[Flag]) -> Output | None:
@@ -79,7 +80,11 @@ class Translator:
     def _in_pieces(self, tasks: Sequence[Task]) -> Iterable[Output]:
         """Each sentence with what is kept where it was, and the words between translated by themselves."""
         texts = [in_pieces(task.sentence) for task in tasks]
-        inputs = [one for task, own in zip(tasks, texts, strict=True) for one in self._planner.inputs(own, task.pair)]
+        inputs = [
+            one
+            for task, own in zip(tasks, texts, strict=True)
+            for one in self._planner.inputs(own, task.pair, task.max_tokens)
+        ]
         searched = iter(self._search(inputs, Decoding()) if inputs else ())
         for task, own in zip(tasks, texts, strict=True):
             results = [next(searched) for _ in own]
@@ -87,7 +92,8 @@ class Translator:
             text = join_pieces(task.sentence, [self._codec.decode(one.tokens) for one in best])
             flags = frozenset({Flag.PIECES}).union(*(flags for _, flags in results))
             tokens = sum(len(one.tokens) for one in best)
-            yield Output((Found(text, mean_score(best)),), tokens, flags)
+            nothing = Alignment(source=(), target=()) if task.decoding.attention else None
+            yield Output((Found(text, mean_score(best)),), tokens, flags, nothing)
 
     def _alignment(self, task: Task, hypothesis: Hypothesis) -> Alignment | None:
         if hypothesis.attention is None:
@@ -97,7 +103,7 @@ class Translator:
         def shown(tokens: Sequence[int]) -> tuple[str, ...]:
             return tuple(kept.get(piece.strip(), piece) for piece in self._codec.pieces(tokens))
 
-        rows = zip(shown(hypothesis.tokens), hypothesis.attention.tolist(), strict=True)
+        rows = zip(shown(hypothesis.tokens), hypothesis.attention.round(4).tolist(), strict=True)
         return Alignment(
             source=shown(task.input.source),
             target=tuple(AlignedToken(token=token, weights=tuple(weights)) for token, weights in rows),

@@ -15,6 +15,7 @@ class Flag(StrEnum):
     REPETITION = "repetition"
     LENGTH = "length"
     PIECES = "pieces"
+    EMPTY = "empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,14 @@ class Task:
         input: the sentence as the model takes it.
         pair: from which language to which.
         decoding: how its translation is searched for.
+        max_tokens: what the caller sets as most tokens of a translation.
     """
 
     sentence: Sentence
     input: Seq2SeqInput
     pair: Pair
     decoding: Decoding
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

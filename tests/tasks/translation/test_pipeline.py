@@ -1,6 +1,7 @@
 """The pipeline with a translator whose every step is known: what goes in, what comes out, and what goes wrong."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +114,7 @@ ITALIAN = "Ciao, come stai? Oggi il tempo è molto bello qui."
         ({"glossary": ["cat"]}, "glossary", "an object with the terms"),
         ({"preserve": "cat"}, "preserve", ""),
         ({"preserve": [""]}, "preserve[0]", "term"),
-        ({"preserve": ["a"] * 1001}, "preserve", "1000"),
+        ({"preserve": ["a"] * 1001}, "preserve", "at most 1000 terms"),
         ({"format": "markdown"}, "format", "'text' or 'html'"),
         ({"beam_size": 0}, "beam_size", ""),
         ({"beam_size": 99}, "beam_size", ""),
@@ -281,3 +282,75 @@ def test_repeats_counts_what_it_says(tokens: list[int]) -> None:
             stretch = tokens[start : start + length]
             assert tokens[start : start + length * (found + 1)] != stretch * (found + 1)
     assert is_loop([7] * 10, tokens) or found >= 9
+
+
+def test_a_million_terms_are_refused_without_reading_them() -> None:
+    for field, value in (("preserve", [""] * 500_000), ("glossary", {str(n): "" for n in range(200_000)})):
+        body = json.dumps({"text": "Hi.", "target": "de", field: value})
+        started = time.monotonic()
+        with pytest.raises(ValidationError) as caught:
+            TranslateRequest.model_validate_json(body)
+        assert time.monotonic() - started < 2
+        assert caught.value.error_count() == 1
+
+
+@pytest.mark.parametrize("holders", [HOLDERS, ()], ids=["holders", "no holders"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + "\u0301" * 3000,
+        "see https://a.example/" + "x" * 20_000 + " now",
+        "x" + "\u200d{a}" * 200,
+        "\u0e01" * 3000,
+        "'" * 3000 + "a",
+    ],
+    ids=["accents", "url", "joiners", "no spaces", "marks"],
+)
+def test_no_model_is_given_more_than_it_takes(text: str, holders: tuple[str, ...]) -> None:
+    engine = Capitals()
+    said = one(text, engine, holders)
+    assert max((len(item.source) for run, _ in engine.runs for item in run), default=0) <= SPEC.max_tokens
+    for kept in ("{a}", "https://a.example/" + "x" * 20_000):
+        assert said.count(kept) == text.count(kept)
+
+
+def test_an_image_in_html_is_shown_to_no_model() -> None:
+    engine = Capitals()
+    image = '<img src="data:image/png;base64,' + "QUJD" * 20_000 + '">'
+    assert one(f"<p>Look {image} here.</p>", engine, (), format="html") == f"<p>LOOK {image} HERE.</p>"
+    assert max(len(item.source) for run, _ in engine.runs for item in run) <= SPEC.max_tokens
+
+
+def test_alignment_is_for_short_texts() -> None:
+    assert error(lambda: ask("word " * 1001, alignment=True)).message.startswith("alignment")
+
+
+def test_entities_of_any_length() -> None:
+    html = "Wo ist denn hier der Bahnhof? &#" + "9" * 5000 + "; &#xD800;"
+    assert ask(html, source="auto", target="en", format="html").results[0].source == "de"
+
+
+class Silent(Capitals):
+    def say(self, text: str, decoding: Decoding) -> str:
+        return ""
+
+
+def test_nothing_said_is_told() -> None:
+    result = ask("Hello there.", Silent()).results[0]
+    assert (result.translation, result.flags) == ("", ("empty",))
+    assert result.score < 1
+
+
+def test_a_limit_holds_in_pieces_too() -> None:
+    result = ask("hello there {name} my dear friend", Forgets(), max_tokens=3).results[0]
+    assert (result.translation, result.flags) == ("HEL {name} MY", ("length", "pieces"))
+
+
+def test_each_sentence_has_its_alignment() -> None:
+    result = ask("You owe {name} much. Good bye.", Forgets(), alignment=True).results[0]
+    assert [bool(alignment.source) for alignment in result.alignment] == [False, True]
+
+
+def test_empty_is_absent_as_in_protobuf() -> None:
+    request = request_of("Hello.", source="", format="")
+    assert (request.source, request.format) == ("auto", "text")
