@@ -1,6 +1,7 @@
 """Every encoder-decoder engine on small random models: the same answers, alone, together and at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -163,3 +164,10 @@ def test_it_is_a_seq2seq_and_closes_twice(artefacts: Artefacts, engine: str) -> 
     model.close()
     with pytest.raises(RuntimeError, match="closed"):
         model.run(batch, Decoding())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_more_is_written_than_there_are_places_for(artefacts: Artefacts, engine: str) -> None:
+    batch = [replace(item, max_tokens=10_000) for item in inputs(artefacts, "marian", engine)]
+    found = load(artefacts, "marian", engine).run(batch, Decoding(no_repeat_ngram=1))
+    assert max(len(hypotheses[0].tokens) for hypotheses in found) <= 64

@@ -267,3 +267,9 @@ def test_int8_is_published_only_if_it_is_nearly_fp32(artefacts: Artefacts, tmp_p
     assert (report["family"], report["reference_score"]) == ("mbart", 1.0)
     assert report["bytes"] < report["reference_bytes"]
     assert "ct2/model.bin" in Manifest.model_validate_json((folder / "manifest.json").read_bytes()).files
+
+
+def test_more_tokens_than_the_checkpoint_has_places_for_are_refused(artefacts: Artefacts, tmp_path: Path) -> None:
+    spec = artefacts.spec("marian", max_tokens=500)
+    with pytest.raises(ExportError, match="takes 64 tokens; in the catalog set max_tokens"):
+        exporter(spec.architecture)(spec, {"checkpoint": artefacts.checkpoint("marian")}, tmp_path)
