@@ -26,9 +26,10 @@ from services.runtime.local import serving
 from services.runtime.meters import PrometheusMeter
 from services.tasks.classification.pipeline import ClassifyPipeline
 from services.tasks.echo.pipeline import EchoPipeline
+from tests.tasks.translation import fakes
 
 MAX_TOKENS = 64
-TASKS = discover(only=("classification", "echo"))
+TASKS = discover(only=("classification", "echo", "translation"))
 CLASSIFICATION = TASKS[0]
 
 
@@ -111,9 +112,11 @@ async def serve(
     echo = fake_spec("echo", "echo", default=True, batch=patient)
     tokenizer = ModelTokenizer(tiny_tokenizer(folder), MAX_TOKENS, spec.id)
     classify = ClassifyPipeline(spec.id, spec.labels, tokenizer, engine or FakeEncoder())
+    letters = fakes.SPEC.model_copy(update={"default": True, "batch": patient})
     loaded = [
         Loaded(spec, ("Classify",), classify),
         Loaded(echo, ("Echo", "StreamEcho"), EchoPipeline(echo.id, echo_engine or EchoEngine())),
+        Loaded(letters, ("Translate", "StreamTranslate"), fakes.pipeline(fakes.Capitals())),
     ]
     async with running(TASKS, loaded, chosen) as server:
         yield server

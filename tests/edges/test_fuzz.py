@@ -26,6 +26,21 @@ REQUESTS = st.fixed_dictionaries(
         "extra": JSON,
     },
 )
+TRANSLATIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": JSON | st.text(max_size=60) | st.lists(st.text(max_size=60), max_size=4),
+        "target": JSON | st.sampled_from(["de", "en", "fr-FR", "xx"]),
+        "source": JSON | st.sampled_from(["auto", "en", "de", ""]),
+        "format": JSON | st.sampled_from(["text", "html"]),
+        "preserve": JSON | st.lists(st.text(max_size=5), max_size=4),
+        "glossary": JSON | st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=4),
+        "beam_size": JSON | st.integers(0, 9),
+        "alternatives": JSON | st.integers(-1, 8),
+        "max_tokens": JSON | st.integers(0, 9),
+        "alignment": JSON | st.booleans(),
+    },
+)
 HEADERS = st.dictionaries(
     st.sampled_from(["x-request-id", "x-request-timeout", "x-request-priority", "content-type", "content-encoding"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
@@ -48,6 +63,23 @@ def check(answer: Any) -> None:
 @fuzz
 async def test_any_json(server: Server, body: Any) -> None:
     check(await server.post("/v1/classify", body))
+
+
+@given(body=TRANSLATIONS)
+@fuzz
+async def test_any_translation(server: Server, body: Any) -> None:
+    check(await server.post("/v1/translate", body))
+
+
+@given(
+    text=st.text(st.sampled_from("a \n.,<>&;{}%1/\u0301\u200d\ue000-*#!|\u2028é")).filter(str.strip),
+    markup=st.sampled_from(["text", "html"]),
+    source=st.sampled_from(["auto", "en"]),
+)
+@fuzz
+async def test_any_text_is_translated(server: Server, text: str, markup: str, source: str) -> None:
+    answer = await server.post("/v1/translate", {"text": text, "target": "de", "format": markup, "source": source})
+    assert answer.status_code == 200 or (source == "auto" and answer.status_code == 400), answer.text
 
 
 @given(body=st.binary(max_size=300), headers=HEADERS)

@@ -46,7 +46,7 @@ def _not_too_many(value: Any) -> Any:
         raise PydanticCustomError(
             "too_many_terms", "Give at most {limit} terms; these are {count}", {"limit": MAX_TERMS, "count": len(value)}
         )
-    return value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _or_default(default: str) -> BeforeValidator:

@@ -7,10 +7,12 @@ too long, `hide` what is kept, translate, `restore`; where that gives None, tran
 
 from services.tasks.translation.text.cutting import cut, cut_to_holders
 from services.tasks.translation.text.document import split
+from services.tasks.translation.text.isolating import isolate
 from services.tasks.translation.text.keeping import Keep
 from services.tasks.translation.text.language import Detected, LanguageDetector
 from services.tasks.translation.text.parts import Kept, Literal, Part, Piece, Sentence, Words
 from services.tasks.translation.text.piecewise import in_pieces, join_pieces
+from services.tasks.translation.text.readable import readable
 from services.tasks.translation.text.restoring import hide, restore
 
 __all__ = [
@@ -27,7 +29,9 @@ __all__ = [
     "cut_to_holders",
     "hide",
     "in_pieces",
+    "isolate",
     "join_pieces",
+    "readable",
     "restore",
     "split",
 ]
