@@ -22,8 +22,9 @@ _ASIDE = rf"\([^{_END}()]{{0,200}}\)"
 _LETTER = r"[^\W_\u0e00-\u0eff\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af]"
 """A letter or digit of a script that sets spaces between words: others do not make a word with what they touch."""
 _NUMBERS = re.compile(
-    # A number that touches a letter (A4, 5kg, 1st) is part of a word.
-    rf"(?<!{_LETTER})(?<!_)(?<!\d[.,:/\-])(?:(?<!\S)[+\-−])?"
+    # A number that touches a letter (A4, 5kg, 1st) is part of a word. What may join digits may not stand before the
+    # first of them: else a chain that ends in a letter is read again from each of its links.
+    rf"(?<!{_LETTER})(?<!_)(?<!\d[.,:/\-–])(?:(?<!\S)[+\-−])?"
     r"(?:\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d++)?|\d++(?:[.,:/\-–]\d++)*+)"
     rf"(?!{_LETTER})"
 )
