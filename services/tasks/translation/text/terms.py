@@ -19,6 +19,7 @@ class Terms:
 
     def __init__(self, terms: Iterable[str]) -> None:
         self._terms = sorted(set(terms))
+        self._ends_anywhere = [is_spaceless(term[-1]) for term in self._terms]
         self._within = list(_longest_beginnings(self._terms))
         self._firsts = {term[0] for term in self._terms}
         self._longest = max(map(len, self._terms), default=0)
@@ -38,8 +39,9 @@ class Terms:
         index: int | None = bisect_right(self._terms, text[start : start + self._longest]) - 1
         while index is not None and index >= 0:
             term = self._terms[index]
-            if text.startswith(term, start) and _ends_word(term, text, start + len(term)):
-                return start + len(term)
+            end = start + len(term)
+            if (self._ends_anywhere[index] or not _is_word(text[end : end + 1])) and text.startswith(term, start):
+                return end
             index = self._within[index]
         return None
 
@@ -54,5 +56,5 @@ def _longest_beginnings(terms: Iterable[str]) -> Iterator[int | None]:
         open_terms.append((index, term))
 
 
-def _ends_word(term: str, text: str, end: int) -> bool:
-    return is_spaceless(term[-1]) or not (text[end : end + 1].isalnum() or text.startswith("_", end))
+def _is_word(char: str) -> bool:
+    return char.isalnum() or char == "_"
