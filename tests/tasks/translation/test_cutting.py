@@ -23,6 +23,11 @@ def fits(asked: list[Sentence], limit: int, part: Sentence) -> bool:
     return len(part.source) <= limit
 
 
+def is_single(sentence: Sentence) -> bool:
+    seen = "".join("x" if isinstance(piece, Kept) else piece.text for piece in sentence.pieces)
+    return len(seen) <= 1 or sentence.source.startswith("&")
+
+
 @given(documents, st.booleans(), st.integers(0, 20))
 def test_the_parts_are_the_sentence_and_questions_are_few(text: str, markup: bool, limit: int) -> None:
     for sentence in split(text, "en", markup=markup, keep=Keep()):
@@ -32,6 +37,7 @@ def test_the_parts_are_the_sentence_and_questions_are_few(text: str, markup: boo
             assert "".join(part.source for part in parts) == sentence.source
             assert [kept for part in parts for kept in part.kept] == list(sentence.kept)
             assert all(part.markup == markup and part.source for part in parts) or not sentence.source
+            assert all(len(part.source) <= limit or is_single(part) for part in parts)
             assert len(asked) < 2 * len(parts)
 
 
@@ -63,11 +69,32 @@ def test_where_it_is_cut(text: str, limit: int, expected: list[str]) -> None:
 
 
 def test_accents_families_and_kept_pieces_stay_whole() -> None:
-    assert sources(plain("a\u0301e\u0301"), 1) == ["a\u0301", "e\u0301"]
-    assert sources(plain("👩\u200d👩\u200d👦👍🏽"), 1) == ["👩\u200d👩\u200d👦", "👍🏽"]
+    assert sources(plain("a\u0301e\u0301"), 2) == ["a\u0301", "e\u0301"]
+    assert sources(plain("👩\u200d👩\u200d👦👍🏽"), 5) == ["👩\u200d👩\u200d👦", "👍🏽"]
     address = Kept("https://a.b", "https://a.b", "https://a.b")
     parts = cut(Sentence((Words("x", "x"), address)), lambda _: False)
     assert parts == [plain("x"), Sentence((address,))]
+
+
+def test_kept_pieces_are_parted_whatever_joins_them() -> None:
+    (sentence,) = split("x" + "\u200d{a}" * 20, "en", markup=False, keep=Keep())
+    assert isinstance(sentence, Sentence)
+    assert all(len(part.kept) <= 8 for part in cut_to_holders(sentence, 8))
+
+
+@pytest.mark.parametrize("text", ["a" + "\u0301" * 3000, "ab" + "\u0301" * 50, "\u200d" * 99, "👍" + "🏽" * 40])
+def test_what_does_not_break_is_cut_if_it_must(text: str) -> None:
+    parts = sources(plain(text), 8)
+    assert "".join(parts) == text
+    assert all(0 < len(part) <= 8 for part in parts)
+
+
+def test_entities_of_two_characters_are_not_cut() -> None:
+    (sentence,) = split("a&fjlig;&NotEqualTilde;\u0301b", "en", markup=True, keep=Keep())
+    assert isinstance(sentence, Sentence)
+    parts = cut(sentence, lambda _: False)
+    assert [part.source for part in parts] == ["a", "&fjlig;", "&NotEqualTilde;", "\u0301", "b"]
+    assert [piece.text for part in parts for piece in part.pieces] == ["a", "fj", "≂\u0338", "\u0301", "b"]
 
 
 def test_entities_are_not_cut() -> None:

@@ -129,3 +129,16 @@ def test_time_grows_with_the_text_not_with_its_square() -> None:
 def test_one_long_line_of_short_sentences_is_split_everywhere() -> None:
     assert len(sentences("Hello there. " * 2000)) == 2000
     assert len(sentences("你好。" * 5000, "zh")) == 5000
+
+
+@pytest.mark.parametrize("text", ["wordy " * 2000 + "end", "你好" * 5000, "a\u0301" * 5000, "x" * 9000 + "."])
+def test_a_sentence_however_long_is_one(text: str) -> None:
+    assert sentences(text) == [text]
+
+
+@pytest.mark.parametrize("before", range(3970, 4010))
+def test_a_sentence_ends_where_it_does_however_long_it_is(before: int) -> None:
+    long = ("wordy " * 1000)[:before] + "ending."
+    assert sentences(f"{long} Next one is here. And one more.") == [long, "Next one is here.", "And one more."]
+    long = ("你好" * 3000)[:before] + "。"
+    assert sentences(f"{long}再见！你", "zh") == [long, "再见！", "你"]

@@ -1,10 +1,14 @@
 """What is kept of a text, and what is not."""
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.tasks.translation.text import Keep
+from services.tasks.translation.text.terms import Terms
 from tests.tasks.translation.hostile import documents
 
 
@@ -132,6 +136,39 @@ def test_a_glossary_term_may_start_a_sentence() -> None:
     keep = Keep(glossary={"server": "Rechner", "GmbH": "Ltd", "Éclair": "Blitz"})
     found = keep.spans("Server, server, SERVER, GmbH, gmbH, servers, éclair")
     assert [span.replacement for span in found] == ["Rechner", "Rechner", "Ltd", "Ltd", "Blitz"]
+
+
+def test_white_space_around_terms_is_not_part_of_them() -> None:
+    keep = Keep(preserve=(" foo bar", "\t"), glossary={"server ": "Rechner", " ": "x"})
+    assert [span.replacement for span in keep.spans("Server foo bar ")] == ["Rechner", None]
+
+
+def test_a_shorter_term_is_found_where_a_longer_one_is_not_whole() -> None:
+    terms = ("a", "a b", "a b c", "a b cd e", "东", "东京都")
+    assert kept("a b cd, a b c, a bc, ab", Keep(preserve=terms)) == ["a b", "a b c", "a"]
+    assert kept("东京 东京都", Keep(preserve=terms)) == ["东", "东京都"]
+
+
+TERMS = st.text(alphabet="ab. 东_é\u0301", min_size=1, max_size=4).filter(lambda term: term == term.strip())
+
+
+@given(st.text(alphabet="ab. 东_é\u0301", max_size=30), st.lists(TERMS, min_size=1, max_size=8))
+def test_terms_are_found_as_by_trying_each_everywhere(text: str, terms: list[str]) -> None:
+    def whole(term: str) -> str:
+        before, after = ("" if char == "东" else r"\w" for char in (term[0], term[-1]))
+        return (f"(?<!{before})" if before else "") + re.escape(term) + (f"(?!{after})" if after else "")
+
+    expected = re.findall("|".join(map(whole, sorted(terms, key=len, reverse=True))), text)
+    assert [text[start:end] for start, end in Terms(terms).find(text)] == expected
+
+
+def test_a_thousand_terms_take_hardly_longer_than_one() -> None:
+    words = [f"{first}{middle}ther{last}" for first in "abcdefghij" for middle in "aeiouyäöüé" for last in "abcdefghij"]
+    text = " ".join(words) * 10
+    for terms in (words, [f"{word} of {word}" for word in words], ["a." * length for length in range(1, 100)]):
+        start = time.perf_counter()
+        Keep(preserve=tuple(terms), glossary=dict.fromkeys(terms, "x")).spans(text)
+        assert time.perf_counter() - start < 1.5
 
 
 @given(documents, st.lists(st.text(max_size=5), max_size=4), st.dictionaries(st.text(max_size=5), st.text(max_size=5)))

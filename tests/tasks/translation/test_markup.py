@@ -1,6 +1,7 @@
 """HTML: tags come out as they went in, text is translated, and nothing is too malformed."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -46,7 +47,17 @@ def seen(text: str) -> list[str]:
             ["<div translate=no>No <div>nor</div> this</div>", "{Yes}"],
         ),
         ("Call <span class='x notranslate'>Me</span> up", ["{Call <span class='x notranslate'>Me</span> up}"]),
-        ("<p class=notranslate-not>Yes", ["<p class=notranslate-not>", "{Yes}"]),
+        ("<p class=notranslate-not>Yes</p>", ["<p class=notranslate-not>", "{Yes}", "</p>"]),
+        ("<p class='not notranslate-not'>Yes</p>", ["<p class='not notranslate-not'>", "{Yes}", "</p>"]),
+        ('<p title=" translate=no">Yes</p>', ['<p title=" translate=no">', "{Yes}", "</p>"]),
+        ("<p title=' class=notranslate '>Yes</p>", ["<p title=' class=notranslate '>", "{Yes}", "</p>"]),
+        ("<p data-translate=no>Yes</p>", ["<p data-translate=no>", "{Yes}", "</p>"]),
+        ("<p translate=now>Yes</p>", ["<p translate=now>", "{Yes}", "</p>"]),
+        ('<p id="a"TRANSLATE = "No">No</p>Yes', ['<p id="a"TRANSLATE = "No">No</p>', "{Yes}"]),
+        ("<p hidden class='a\nNoTranslate b'>No</p>Yes", ["<p hidden class='a\nNoTranslate b'>No</p>", "{Yes}"]),
+        ("<script>never closed", ["<script>", "{never closed}"]),
+        ("<style></style>Yes", ["<style></style>", "{Yes}"]),
+        ("<script>'</scripts>'</script\n>Yes", ["<script>'</scripts>'</script\n>", "{Yes}"]),
         ("a < b & c > d", ["{a < b & c > d}"]),
         ("I <3 you", ["{I <3 you}"]),
         ("Press <0>here</0> now", ["{Press <0>here</0> now}"]),
@@ -94,3 +105,10 @@ def test_a_tag_is_literal_or_kept_never_words(text: str) -> None:
 def test_without_tags_html_is_text_that_is_escaped() -> None:
     assert split("", "en", markup=True, keep=Keep()) == ()
     assert split("&nbsp;\n", "en", markup=True, keep=Keep()) == (Literal("&nbsp;\n"),)
+
+
+@pytest.mark.parametrize("seed", ["<script>", "<STYLE>", "<textarea></textareas>", "<p><script ><style>"])
+def test_raw_elements_that_never_end_are_not_searched_for_again_and_again(seed: str) -> None:
+    start = time.perf_counter()
+    parts(seed * (400_000 // len(seed)))
+    assert time.perf_counter() - start < 8

@@ -6,13 +6,13 @@ models.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
 
-from services.tasks.translation.text.parts import is_spaceless
+from services.tasks.translation.text.terms import Terms
 
 PRIVATE = "\ue000-\uf8ff"
 """Private-use characters, for the brackets of a regular expression. Holders are such, so a text's own are kept."""
@@ -22,8 +22,9 @@ _ASIDE = rf"\([^{_END}()]{{0,200}}\)"
 _LETTER = r"[^\W_\u0e00-\u0eff\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af]"
 """A letter or digit of a script that sets spaces between words: others do not make a word with what they touch."""
 _NUMBERS = re.compile(
-    # A number that touches a letter (A4, 5kg, 1st) is part of a word.
-    rf"(?<!{_LETTER})(?<!_)(?<!\d[.,:/\-])(?:(?<!\S)[+\-−])?"
+    # A number that touches a letter (A4, 5kg, 1st) is part of a word. What may join digits may not stand before the
+    # first of them: else a chain that ends in a letter is read again from each of its links.
+    rf"(?<!{_LETTER})(?<!_)(?<!\d[.,:/\-–])(?:(?<!\S)[+\-−])?"
     r"(?:\d{1,3}(?:[ \u00a0\u202f'’]\d{3})+(?:[.,]\d++)?|\d++(?:[.,:/\-–]\d++)*+)"
     rf"(?!{_LETTER})"
 )
@@ -68,7 +69,7 @@ class Keep:
     """
 
     preserve: tuple[str, ...] = ()
-    """Terms that stay as they are: same case, whole words."""
+    """Terms that stay as they are: same case, whole words. White space around a term is not part of it."""
     glossary: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Term -> its translation, used exactly as given. Whole words; the first letter may be of either case."""
     numbers: bool = True
@@ -84,42 +85,20 @@ class Keep:
         return spans
 
     def _terms(self, text: str) -> Iterator[Span]:
-        if self._preserved:  # first, and the sort is stable: a term that is both preserved and translated is preserved
-            yield from _plain(self._preserved, text)
-        if self._translated:
-            for match in self._translated.finditer(text):
-                yield Span(*match.span(), self._target(match.group()))
-
-    def _target(self, term: str) -> str:
-        if term in self.glossary:
-            return self.glossary[term]
-        return self._other_case[term]
+        return (Span(start, end, self._targets[text[start:end]]) for start, end in self._finder.find(text))
 
     @cached_property
-    def _preserved(self) -> re.Pattern[str] | None:
-        return _any_of(self.preserve)
+    def _finder(self) -> Terms:
+        return Terms(self._targets)
 
     @cached_property
-    def _translated(self) -> re.Pattern[str] | None:
-        return _any_of([*self.glossary, *self._other_case])
-
-    @cached_property
-    def _other_case(self) -> dict[str, str]:
-        pairs = self.glossary.items()
-        return {term[0].swapcase() + term[1:]: target for term, target in pairs if term}
+    def _targets(self) -> dict[str, str | None]:
+        """What each term becomes. One that is both preserved and translated is preserved."""
+        given = {term.strip(): target for term, target in self.glossary.items()}
+        other_case = {term[:1].swapcase() + term[1:]: target for term, target in given.items()}
+        targets = {**other_case, **given, **dict.fromkeys(map(str.strip, self.preserve))}
+        return {term: target for term, target in targets.items() if term}
 
 
 def _plain(pattern: re.Pattern[str], text: str) -> Iterator[Span]:
     return (Span(*match.span()) for match in pattern.finditer(text))
-
-
-def _any_of(terms: Sequence[str]) -> re.Pattern[str] | None:
-    useful = sorted((term for term in terms if not term.isspace() and term), key=len, reverse=True)
-    return re.compile("|".join(map(_whole_word, useful))) if useful else None
-
-
-def _whole_word(term: str) -> str:
-    # Also "C++" and ".NET" end at words: neither is meant in "C++11" or "ASP.NET".
-    before = "" if is_spaceless(term[0]) else r"(?<!\w)"
-    after = "" if is_spaceless(term[-1]) else r"(?!\w)"
-    return before + re.escape(term) + after

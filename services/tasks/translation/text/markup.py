@@ -59,11 +59,12 @@ _INLINE = frozenset(
 _UNTRANSLATED = frozenset(["code", "kbd", "math", "pre", "samp", "script", "style", "svg", "textarea", "var"])
 _RAW = frozenset(["script", "style", "textarea"])
 """Elements in which nothing but their own closing tag is markup."""
+_CLOSINGS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in _RAW}
 
-_OPT_OUT = re.compile(
-    r"""\stranslate\s*=\s*["']?no\b|\sclass\s*=\s*(?:"[^"]*?\bnotranslate\b|'[^']*?\bnotranslate\b|notranslate\b)""",
-    re.IGNORECASE,
+_ATTRIBUTE = re.compile(
+    r"""([^\s"'<>/=][^\s<>/=]*+)(?:\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]*+)))?""",
 )
+"""A name, and the value in double quotes, in single ones, or without any."""
 _TAG = re.compile(r"""</?[A-Za-z][^\s/>]*+(?:[^>"']|"[^"]*"|'[^']*')*+>""")
 _LOOSE_TAG = re.compile(r"</?[A-Za-z][^<>]*>|</?\d{1,6} ?/?>|<![A-Za-z\[][^<>]*>|<\?[^<>]*>")
 """Numbered placeholders, declarations, and tags whose quotes do not pair."""
@@ -75,6 +76,8 @@ class _Token:
 
     source: str
     is_tag: bool = False
+    is_raw: bool = False
+    """What a script and its like hold: no text of the page."""
 
     @property
     def is_inline(self) -> bool:
@@ -83,7 +86,19 @@ class _Token:
 
     @property
     def is_untranslated(self) -> bool:
-        return name_of(self.source) in _UNTRANSLATED or bool(_OPT_OUT.search(self.source))
+        name = name_of(self.source)
+        return name in _UNTRANSLATED or _opts_out(self.source[1 + len(name) :])
+
+
+def _opts_out(attributes: str) -> bool:
+    """Whether the author of an element wants it left alone."""
+    for name, *quoted in _ATTRIBUTE.findall(attributes):
+        value = "".join(quoted).lower()  # one of them at most is not empty
+        if name.lower() == "translate" and value.strip() == "no":
+            return True
+        if name.lower() == "class" and "notranslate" in value.split():
+            return True
+    return False
 
 
 def blocks(text: str) -> Iterator[Literal | list[str | Kept]]:
@@ -142,6 +157,7 @@ def _closings(tokens: Sequence[_Token]) -> dict[int, int]:
 def _tokens(text: str) -> Iterator[_Token]:
     done = position = 0  # text from `done` to `position` is known to hold no tag
     quotes_pair = True
+    unclosed: set[str] = set()
     while (start := text.find("<", position)) >= 0:
         end = _end_of_comment(text, start)
         if end is None and quotes_pair:
@@ -158,8 +174,14 @@ def _tokens(text: str) -> Iterator[_Token]:
         yield _Token(text[start:end], is_tag=True)
         done = position = end
         name = name_of(text[start:end])
-        if name in _RAW and kind_of(text[start:end]) is Kind.OPENS:
-            position = _end_of_raw(name, text, end)
+        if name not in _RAW or name in unclosed or kind_of(text[start:end]) is not Kind.OPENS:
+            continue
+        closing = _CLOSINGS[name].search(text, end)
+        if not closing:
+            unclosed.add(name)  # nor is any that follows: no need to look again
+        elif closing.start() > end:
+            done = position = closing.start()
+            yield _Token(text[end:done], is_raw=True)
     if done < len(text):
         yield _Token(text[done:])
 
@@ -169,11 +191,6 @@ def _end_of_comment(text: str, start: int) -> int | None:
         return None
     end = text.find("-->", start + 4)
     return end + 3 if end >= 0 else len(text)
-
-
-def _end_of_raw(name: str, text: str, start: int) -> int:
-    closing = re.compile(rf"</{name}\b", re.IGNORECASE).search(text, start)
-    return closing.start() if closing else start
 
 
 def _end(pattern: re.Pattern[str], text: str, start: int) -> int | None:

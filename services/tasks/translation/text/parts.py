@@ -18,6 +18,10 @@ _SPACELESS = (
 )
 
 
+SPACELESS = "".join(f"{chr(first)}-{chr(last)}" for first, last in _SPACELESS)
+"""The same characters, for the brackets of a regular expression."""
+
+
 @dataclass(frozen=True)
 class Literal:
     """Goes to the answer as it is: white space, bullets, tags, anything without a letter to translate."""

@@ -136,17 +136,28 @@ def _sentence_starts(runs: Sequence[_Run], language: str) -> list[int]:
 
 def _boundaries(text: str, language: str) -> Iterator[int]:
     start = 0
-    while len(text) - start > 0:
+    while start < len(text):
         window = text[start : start + _WINDOW]
+        goes_on = start + len(window) < len(text)
         sentences = sentencex.segment(language, window)
         if "".join(sentences) != window:  # better one long sentence than a lost or doubled word
             sentences = [window]
-        if len(sentences) > 1 and start + len(window) < len(text):
+        if goes_on and len(sentences) == 1:  # longer than the window, whose end is none of the sentence
+            start += _resumption(window)
+            continue
+        if goes_on:
             sentences.pop()  # the window may have cut it: it starts the next one
         for sentence in sentences:
             start += len(sentence)
             if start < len(text):
                 yield start
+
+
+def _resumption(window: str) -> int:
+    """Where to read on in a sentence: before the last word, which may end it, so that its full stop is seen."""
+    words = window.rsplit(maxsplit=1)
+    before = len(words[0]) if len(words) > 1 else 0
+    return before if before > len(window) // 2 else len(window) - 1
 
 
 def _core(pieces: Sequence[Piece]) -> tuple[int, int]:
