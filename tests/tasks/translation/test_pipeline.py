@@ -216,7 +216,9 @@ def test_alignment_names_tokens_of_both_sides() -> None:
     first, second = result.alignment
     assert "".join(first.source).startswith("I owe 50 now.")
     assert "".join(row.token for row in second.target) == "YOU, TOO."
-    assert all(len(row.weights) == len(first.source) and np.isclose(sum(row.weights), 1, atol=0.01) for row in first.target)
+    assert all(
+        len(row.weights) == len(first.source) and np.isclose(sum(row.weights), 1, atol=0.01) for row in first.target
+    )
 
 
 def test_requests_with_different_wishes_share_a_batch() -> None:
