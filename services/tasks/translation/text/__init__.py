@@ -9,6 +9,7 @@ from services.tasks.translation.text.cutting import cut, cut_to_holders
 from services.tasks.translation.text.document import split
 from services.tasks.translation.text.keeping import Keep
 from services.tasks.translation.text.language import Detected, LanguageDetector
+from services.tasks.translation.text.markup import readable
 from services.tasks.translation.text.parts import Kept, Literal, Part, Piece, Sentence, Words
 from services.tasks.translation.text.piecewise import in_pieces, join_pieces
 from services.tasks.translation.text.restoring import hide, restore
@@ -28,6 +29,7 @@ __all__ = [
     "hide",
     "in_pieces",
     "join_pieces",
+    "readable",
     "restore",
     "split",
 ]
