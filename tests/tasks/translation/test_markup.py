@@ -6,8 +6,8 @@ import time
 import pytest
 from hypothesis import given
 
-from services.tasks.translation.text import Keep, Kept, Literal, Sentence, split
-from tests.tasks.translation.hostile import documents
+from services.tasks.translation.text import Keep, Kept, Literal, Sentence, readable, split
+from tests.tasks.translation.hostile import documents, slow
 
 
 def parts(text: str) -> list[str]:
@@ -112,3 +112,35 @@ def test_raw_elements_that_never_end_are_not_searched_for_again_and_again(seed: 
     start = time.perf_counter()
     parts(seed * (400_000 // len(seed)))
     assert time.perf_counter() - start < 8
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("<p title='No'>Yes,\n <b>W</b>ort</p>\n<p>Two</p>", "Yes, Wort Two"),
+        ("<!-- No --><style>no {}</style><script>no()</script>Yes<!-- no", "Yes"),
+        ("One<br>two<li>three", "One two three"),
+        ("Caf&eacute; &lt;b&gt; &#72;&#x69;&nbsp;&bogus; A&T", "Café <b> Hi &bogus; A&T"),
+        ("a < b &#55296; &#xD800; &#1114112; &#" + "9" * 5000, "a < b \ufffd \ufffd \ufffd"),
+    ],
+)
+def test_what_a_reader_sees(text: str, expected: str) -> None:
+    assert readable(text).startswith(expected)
+    assert expected or not readable(text)
+
+
+@given(documents)
+def test_whatever_is_given_something_is_readable(text: str) -> None:
+    seen = readable(text, 10)
+    assert len(seen.replace(" ", "")) <= 10
+    assert seen == readable(text).replace("\xa0", " ")[: len(seen)]
+    assert not re.search("[\ud800-\udfff]", seen) or re.search("[\ud800-\udfff]", text)
+
+
+def test_no_more_is_read_than_is_asked_for() -> None:
+    page = "<p>Hello <b>there</b> &amp; you. " * 200_000
+    start = time.perf_counter()
+    assert len(readable(page, 2000)) >= 2000
+    assert time.perf_counter() - start < 0.5
+    assert not slow(lambda text, _: readable(text))

@@ -27,7 +27,7 @@ def split(text: str, language: str, *, markup: bool, keep: Keep) -> tuple[Part, 
     """
     segmenter = Segmenter(language, keep, markup=markup)
     parts = _of_markup(text, segmenter) if markup else _of_lines(text, segmenter)
-    return tuple(_merged(parts))
+    return tuple(merged(parts))
 
 
 def _of_markup(text: str, segmenter: Segmenter) -> Iterator[Part]:
@@ -57,7 +57,7 @@ def _of_line(line: str, segmenter: Segmenter) -> Iterator[Part]:
         yield from segmenter.parts([cell])
 
 
-def _merged(parts: Iterable[Part]) -> Iterator[Part]:
+def merged(parts: Iterable[Part]) -> Iterator[Part]:
     """The same parts without empty literals, neighbouring literals in one."""
     pending: list[str] = []
     for part in parts:

@@ -1,4 +1,4 @@
-"""HTML -> blocks: literals, and stretches of running text with inline tags.
+"""HTML -> blocks: literals, and stretches of running text with inline tags; or only what a reader sees.
 
 A tokenizer, not a parser: it reads tags as they come and keeps every character, so malformed HTML is not an error and
 comes out as it went in. Knows which elements hold running text. Does not know sentences.
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.tasks.translation.text.parts import Kept, Literal
+from services.tasks.translation.text.shown import decoded
 from services.tasks.translation.text.tags import Kind, kind_of, name_of
 
 _INLINE = frozenset(
@@ -119,6 +120,29 @@ def blocks(text: str) -> Iterator[Literal | list[str | Kept]]:
             stretch.append(token)
     if stretch:
         yield stretch
+
+
+def readable(html: str, most: int = 1000) -> str:
+    """About the first ``most`` visible characters of a page, to tell its language by.
+
+    Tags, comments, scripts and the like are left out. Reads no further than it has to.
+    """
+    found: list[str] = []
+    seen = 0
+    for bit in _visible(html):
+        found.append(bit[: most - seen])
+        seen += len(found[-1].strip())
+        if seen >= most:
+            break
+    return " ".join("".join(found).split())
+
+
+def _visible(text: str) -> Iterator[str]:
+    for token in _tokens(text):
+        if not token.is_tag and not token.is_raw:
+            yield from decoded(token.source)
+        elif token.is_tag and not token.is_inline:
+            yield " "
 
 
 def _elements(text: str) -> Iterator[Literal | str | Kept]:

@@ -50,7 +50,7 @@ class Segmenter:
     def parts(self, tokens: Sequence[str | Kept]) -> Iterator[Part]:
         """Sentences and literals of a stretch: raw text, and tags in their places."""
         for pieces in self._groups(tokens):
-            yield from self._shelled(pieces)
+            yield from shelled(pieces, markup=self._markup)
 
     def _groups(self, tokens: Sequence[str | Kept]) -> Iterator[list[Piece]]:
         """The pieces of each sentence, with the white space and the tags around it."""
@@ -99,22 +99,23 @@ class Segmenter:
             return Kept(source, source, text)
         return Kept(source, html.escape(replacement, quote=False) if self._markup else replacement, replacement)
 
-    def _shelled(self, pieces: Sequence[Piece]) -> Iterator[Part]:
-        """A sentence without the white space and the tags around it, which need no model."""
-        first, last = _core(pieces)
-        core = list(pieces[first:last])
-        before = after = ""
-        if core and isinstance(core[0], Words):
-            space, core[0] = divide(core[0], edges(core[0].text)[0], markup=self._markup)
-            before = space.source
-        if core and isinstance(core[-1], Words):
-            core[-1], space = divide(core[-1], edges(core[-1].text)[1], markup=self._markup)
-            after = space.source
-        sentence = Sentence(tuple(core), self._markup)
-        yield Literal(_source(pieces[:first]) + before)
-        changes = sentence.needs_model or any(kept.output != kept.source for kept in sentence.kept)
-        yield sentence if changes else Literal(sentence.source)
-        yield Literal(after + _source(pieces[last:]))
+
+def shelled(pieces: Sequence[Piece], *, markup: bool) -> Iterator[Part]:
+    """A sentence without the white space and the tags around it, which need no model: between two literals."""
+    first, last = _core(pieces)
+    core = list(pieces[first:last])
+    before = after = ""
+    if core and isinstance(core[0], Words):
+        space, core[0] = divide(core[0], edges(core[0].text)[0], markup=markup)
+        before = space.source
+    if core and isinstance(core[-1], Words):
+        core[-1], space = divide(core[-1], edges(core[-1].text)[1], markup=markup)
+        after = space.source
+    sentence = Sentence(tuple(core), markup)
+    yield Literal(_source(pieces[:first]) + before)
+    changes = sentence.needs_model or any(kept.output != kept.source for kept in sentence.kept)
+    yield sentence if changes else Literal(sentence.source)
+    yield Literal(after + _source(pieces[last:]))
 
 
 def _sentence_starts(runs: Sequence[_Run], language: str) -> list[int]:

@@ -8,7 +8,7 @@ sentences or of what is kept.
 import html
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from services.tasks.translation.text.parts import Words
 
@@ -40,6 +40,16 @@ def shown(source: str, *, markup: bool) -> tuple[str, Sequence[int]]:
     places += range(done, len(source) + 1)
     places[0], places[-1] = 0, len(source)
     return "".join(text), places
+
+
+def decoded(source: str) -> Iterator[str]:
+    """What a reader sees of HTML without tags, bit by bit: as much is decoded as is asked for."""
+    done = 0
+    for match in _MARKUP_UNIT.finditer(source):
+        yield source[done : match.start()]
+        yield _decoded(match.group())
+        done = match.end()
+    yield source[done:]
 
 
 def divide(words: Words, at: int, *, markup: bool) -> tuple[Words, Words]:
