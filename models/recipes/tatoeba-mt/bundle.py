@@ -16,8 +16,13 @@ from models.sources import WEIGHTS
 NAME = Path(__file__).resolve().parent.name
 
 
-def write_weights(trainer: Trainer, config: Config, vocabulary: Path, out: Path | None = None) -> Path:
-    """Write ``model.safetensors``, ``config.json``, ``vocabulary.model`` and ``text.json``; returns their folder."""
+def write_weights(
+    trainer: Trainer, config: Config, vocabulary: Path, out: Path | None = None, *, full: bool = False
+) -> Path:
+    """Write ``model.safetensors``, ``config.json``, ``vocabulary.model`` and ``text.json``; returns their folder.
+
+    With ``full``, the weights are not packed: the reference that int8 is compared with.
+    """
     target = out or WEIGHTS / NAME
     target.mkdir(parents=True, exist_ok=True)
     names = [f"model.{name}" for name, _ in trainer.network.named_parameters()]

@@ -58,6 +58,7 @@ def main(
     config: Annotated[Path, typer.Option(help="The recipe's decisions.")] = HERE / "config.yaml",
     out: Annotated[Path | None, typer.Option(help="Where the weights go; by default, those that are bundled.")] = None,
     bundle_only: Annotated[bool, typer.Option("--bundle", help="Train no further.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Write fp32 weights, to compare int8 with.")] = False,
 ) -> None:
     """Train, or go on training, and write the weights."""
     chosen = load_config(config)
@@ -69,7 +70,7 @@ def main(
     trainer.resume()
     if not (bundle_only or trainer.is_done):
         _train(trainer, epochs(chosen, data, words, trainer.epoch), chosen)
-    write_weights(trainer, chosen, work / "vocabulary.model", out)
+    write_weights(trainer, chosen, work / "vocabulary.model", out, full=full)
 
 
 def _train(trainer: Trainer, cut: Iterator[list[Batch]], config: Config) -> None:
