@@ -26,9 +26,8 @@ def write_weights(
     target = out or WEIGHTS / NAME
     target.mkdir(parents=True, exist_ok=True)
     names = [f"model.{name}" for name, _ in trainer.network.named_parameters()]
-    save_file(
-        pack(dict(zip(names, (weight.cpu() for weight in trainer.average), strict=True))), target / "model.safetensors"
-    )
+    weights = dict(zip(names, (weight.cpu() for weight in trainer.average), strict=True))
+    save_file(weights if full else pack(weights), target / "model.safetensors")
     rows = trainer.network.shared.num_embeddings
     (target / "config.json").write_text(architecture(config, rows).to_json_string(), encoding="utf-8")
     shutil.copy(vocabulary, target / "vocabulary.model")
