@@ -1,6 +1,5 @@
 """The plan: build the model, then rounds over all ways to translate with it, interleaved; and what is written."""
 
-import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+import uvloop
 import yaml
 from rich.console import Console
 
@@ -23,7 +23,6 @@ from loadtests.translation.load import measure
 from loadtests.translation.shape import SENTENCES, TOKENS, VOCABULARY, candidates, sentences
 from models.store import ArtefactStore
 from services.core.catalog import read_catalog
-from services.core.errors import ServingError
 
 LIMIT = "CTranslate2 directly, one batch on two lanes"
 NAMES = {
@@ -68,7 +67,7 @@ def run_translation(out: Path, *, quick: bool = False) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = _measure(console, Path(folder), rounds=1 if quick else 3, seconds=2.0 if quick else 8.0)
-    except (BenchError, ServingError, ValueError, OSError) as error:
+    except (BenchError, ValueError, OSError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         sys.exit(1)
     out.mkdir(parents=True, exist_ok=True)
@@ -95,7 +94,7 @@ def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[tuple[str, 
         for pattern in ("steady", "bursts"):
             for protocol, port in (("REST", ports.rest), ("gRPC", ports.grpc)):
                 name = f"Chorale {protocol}, {SENTENCES} callers, {pattern}"
-                yield name, asyncio.run(measure(sentences(folder), protocol, pattern, port, seconds))
+                yield name, uvloop.run(measure(sentences(folder), protocol, pattern, port, seconds))
 
 
 def _build(folder: Path) -> Path:
