@@ -24,7 +24,7 @@ async def test_right_answers_are_counted(tmp_path: Path, protocol: str, pattern:
 async def test_a_wrong_answer_ends_it(tmp_path: Path, protocol: str) -> None:
     async with serve(tmp_path) as server:
         port = server.settings.rest_port if protocol == "REST" else server.settings.grpc_port
-        with pytest.raises(ValueError, match="wrong answer|no answer"):
+        with pytest.raises(ValueError, match=r"wrong answer|no answer"):
             await measure([" "], protocol, "steady", port, 0.2)
 
 
