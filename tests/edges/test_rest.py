@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import GatedEncoder, Server, serve
+from tests.serving import TASKS, GatedEncoder, Server, serve
 
 JSON = {"content-type": "application/json"}
 
@@ -133,7 +133,7 @@ async def test_request_ids_are_echoed_or_made(server: Server) -> None:
 async def test_pages(server: Server) -> None:
     pages = ("/healthz", "/readyz", "/v1/models", "/v1/tasks", "/openapi.json")
     answers = {page: (await server.rest.get(page)).json() for page in pages}
-    assert answers["/readyz"] == {"ready": True, "tasks": {"classification": True, "echo": True}}
+    assert answers["/readyz"] == {"ready": True, "tasks": dict.fromkeys((task.name for task in TASKS), True)}
     assert [model["id"] for model in answers["/v1/models"]["data"]] == ["fake@1", "echo@1"]
     classification = answers["/v1/tasks"]["tasks"][0]
     assert classification["models"] == ["fake@1"]
