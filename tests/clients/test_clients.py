@@ -298,7 +298,7 @@ async def test_what_a_server_announces_is_read(tmp_path: Path) -> None:
     async with serve(tmp_path) as server, AsyncRestClient(f"http://127.0.0.1:{server.settings.rest_port}") as client:
         cards = {card.name: card for card in await client.tasks()}
         assert cards["classification"].methods[0].rpc == TASK.rpc(CLASSIFY)
-        assert await client.ready() == {"classification": True, "echo": True}
+        assert await client.ready() == {"classification": True, "echo": True, "translation": True}
         models = {card.task: card for card in await client.models()}
         assert (models["classification"].id, models["classification"].licence) == ("fake@1", "none")
         answer = await client.post(cards["echo"].methods[0].route, cards["echo"].examples[0])

@@ -134,7 +134,7 @@ async def test_pages(server: Server) -> None:
     pages = ("/healthz", "/readyz", "/v1/models", "/v1/tasks", "/openapi.json")
     answers = {page: (await server.rest.get(page)).json() for page in pages}
     assert answers["/readyz"] == {"ready": True, "tasks": dict.fromkeys((task.name for task in TASKS), True)}
-    assert [model["id"] for model in answers["/v1/models"]["data"]] == ["fake@1", "echo@1"]
+    assert [model["id"] for model in answers["/v1/models"]["data"]] == ["fake@1", "echo@1", "letters@1"]
     classification = answers["/v1/tasks"]["tasks"][0]
     assert classification["models"] == ["fake@1"]
     for example in classification["examples"]:
