@@ -107,7 +107,7 @@ async def serve(
     chosen = Settings(**{"rest_port": free_port(), "grpc_port": free_port(), "drain_seconds": 2, **settings})
     spec = fake_spec(default=True, batch=policy or BatchPolicy())
     patient = BatchPolicy(
-        group_items=1, queue_seconds=60, queue_cost=100_000_000
+        group_items=1, queue_items=1_000_000, queue_seconds=60, queue_cost=100_000_000
     )  # nothing is refused for the machine being slow
     echo = fake_spec("echo", "echo", default=True, batch=patient)
     tokenizer = ModelTokenizer(tiny_tokenizer(folder), MAX_TOKENS, spec.id)
