@@ -11,11 +11,11 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.clients.calls import Call, CallOptions, NeverBegunError, Retry, require
+from services.clients.events import Events
 from services.core.errors import Code, ServingError
 from services.core.schema import Request
 from services.core.task import AnswerT_co, Method
 from services.edges.cards import ModelCard, TaskCard
-from services.edges.events import EventReader, failure
 from services.edges.status import read_error, read_foreign
 
 URL = "http://127.0.0.1:8000"
@@ -134,9 +134,12 @@ class RestClient(_Rest):
                 with self._told(), self._http.stream(**self._request(call, method.route, body)) as response:
                     if response.status_code != 200:
                         self._content(response, response.read())
-                    for data in _events(response.iter_bytes(), call):
-                        begun = True
-                        yield _answer(method, data)
+                    events = Events(call)
+                    for content in response.iter_bytes():
+                        for data in events.feed(content):
+                            begun = True
+                            yield _answer(method, data)
+                    events.end()
             except ServingError as error:
                 if begun:
                     raise
@@ -207,14 +210,12 @@ class AsyncRestClient(_Rest):
                     async with self._http.stream(**self._request(call, method.route, body)) as response:
                         if response.status_code != 200:
                             self._content(response, await response.aread())
-                        reader = EventReader()
+                        events = Events(call)
                         async for content in response.aiter_bytes():
-                            for data in _whole(reader, content):
+                            for data in events.feed(content):
                                 begun = True
                                 yield _answer(method, data)
-                            if call.is_over and not reader.is_done:
-                                raise TimeoutError
-                        _require_end(reader)
+                        events.end()
             except ServingError as error:
                 if begun:
                     raise
@@ -268,32 +269,6 @@ def _in_time(response: httpx.Response, call: Call) -> Iterator[bytes]:
         yield part
         if call.is_over:
             raise TimeoutError
-
-
-def _events(contents: Iterator[bytes], call: Call) -> Iterator[bytes]:
-    """The events of a streamed answer, within the call's time."""
-    reader = EventReader()
-    for content in contents:
-        yield from _whole(reader, content)
-        if call.is_over and not reader.is_done:
-            raise TimeoutError
-    _require_end(reader)
-
-
-def _whole(reader: EventReader, content: bytes) -> Iterator[bytes]:
-    """The events that are whole now; raises the error that one tells of."""
-    try:
-        for data in reader.feed(content):
-            if error := failure(data):
-                raise error
-            yield data
-    except ValueError as error:
-        raise ServingError(Code.INTERNAL, "The server's answer is no stream of events.") from error
-
-
-def _require_end(reader: EventReader) -> None:
-    if not reader.is_done:
-        raise ServingError(Code.UNAVAILABLE, "The connection was closed before the answer had ended.")
 
 
 def _checked(url: str) -> str:

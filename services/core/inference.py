@@ -114,8 +114,7 @@ class InferenceService:
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of the model the request names, or of the task's default."""
         key, pipeline = self._find(task, method, request, context)
-        inline = request.size <= PREPARE_INLINE
-        items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
+        items = await self._items(pipeline, request, context)
         outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
         response = pipeline.finish(request, items, outputs)
         self._meter.record(TOKENS, response.usage.tokens, task.name, key.model, "input")
@@ -126,8 +125,7 @@ class InferenceService:
     ) -> AsyncGenerator[Response]:
         """The same in parts, each as soon as it and all before it are there."""
         key, pipeline = self._find(task, method, request, context)
-        inline = request.size <= PREPARE_INLINE
-        items = pipeline.prepare(request) if inline else await self._prepare(pipeline, request, context)
+        items = await self._items(pipeline, request, context)
         outputs = self._batcher.stream(key, items, context.deadline, context.priority)
         async with aclosing(outputs):
             index = 0
@@ -153,6 +151,11 @@ class InferenceService:
             if error is None:
                 return None
         return error
+
+    async def _items(self, pipeline: Pipeline, request: Request, context: CallContext) -> Sequence[Item]:
+        if request.size <= PREPARE_INLINE:
+            return pipeline.prepare(request)
+        return await self._prepare(pipeline, request, context)
 
     async def _prepare(self, pipeline: Pipeline, request: Request, context: CallContext) -> Sequence[Item]:
         """Prepare a long request on a thread of our own: the loop's shared ones may be held by others."""

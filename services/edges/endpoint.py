@@ -49,6 +49,15 @@ class _Record:
     outcome: str = "ok"
 
 
+async def taken(sending: Awaitable[object]) -> None:
+    """Wait for a client that reads a stream slowly, but not for one that has stopped."""
+    try:
+        async with asyncio.timeout(STALLED):
+            await sending
+    except TimeoutError:
+        raise ServingError(Code.CANCELLED, "The client stopped reading.") from None
+
+
 class Endpoint:
     """Calls the backend for one method and protocol."""
 

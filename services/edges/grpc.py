@@ -21,7 +21,7 @@ from services.core.settings import Settings
 from services.core.task import Kind, Method, Task
 from services.core.telemetry import Meter
 from services.edges import protobuf
-from services.edges.endpoint import REQUEST_ID, STALLED, Endpoint, request_id
+from services.edges.endpoint import REQUEST_ID, Endpoint, request_id, taken
 from services.edges.status import WIRE, retry_after, too_large
 
 Call = grpc.aio.ServicerContext[bytes, bytes]
@@ -169,20 +169,11 @@ def _server_stream(endpoint: Endpoint, max_bytes: int) -> Any:
         try:
             async with aclosing(endpoint.stream(identity, headers, decoder(data), call.time_remaining())) as parts:
                 async for part in parts:
-                    await _write_in_time(call, encode(part))
+                    await taken(call.write(encode(part)))
         except ServingError as error:
             await _refuse(call, error, identity)
 
     return grpc.unary_stream_rpc_method_handler(handle)
-
-
-async def _write_in_time(call: Call, message: bytes) -> None:
-    """Wait for a client that reads slowly, but not for one that has stopped."""
-    try:
-        async with asyncio.timeout(STALLED):
-            await call.write(message)
-    except TimeoutError:
-        raise ServingError(Code.CANCELLED, "The client stopped reading.") from None
 
 
 _HANDLERS: dict[Kind, Callable[[Endpoint, int], Any]] = {Kind.UNARY: _unary, Kind.SERVER_STREAM: _server_stream}

@@ -4,10 +4,8 @@ Decodes, calls, encodes; a streamed answer is server-sent events (`events`). Ans
 record: no second validation, no dictionary.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,15 +20,15 @@ from services import __version__
 from services.core.catalog import Catalog
 from services.core.errors import Code, ServingError, invalid, unknown_field
 from services.core.inference import Backend
-from services.core.schema import Request, Response
+from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Kind, Task
 from services.core.telemetry import Meter
 from services.edges import announce
-from services.edges.disconnect import CancelledOnDisconnect, hang_up
-from services.edges.endpoint import REQUEST_ID, STALLED, VIA, Endpoint, request_id
-from services.edges.events import DONE, MEDIA, event
-from services.edges.status import WIRE, retry_after, too_large
+from services.edges.disconnect import CancelledOnDisconnect
+from services.edges.endpoint import REQUEST_ID, VIA, Endpoint, request_id
+from services.edges.event_stream import EventStream
+from services.edges.status import WIRE, error_body, retry_after, too_large
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
@@ -136,46 +134,6 @@ def _server_stream(endpoint: Endpoint, max_bytes: int) -> Handler:
     return handle
 
 
-class EventStream(HttpResponse):
-    """A streamed answer on its way: ``first``, then what ``parts`` brings."""
-
-    def __init__(self, first: Response | None, parts: AsyncGenerator[Response], identity: str) -> None:
-        super().__init__(media_type=MEDIA, headers={REQUEST_ID: identity, "cache-control": "no-cache"})
-        del self.headers["content-length"]
-        self._part = first
-        self._parts = parts
-        self._identity = identity
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; an error on the way is the last event."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        last = DONE
-        try:
-            with CancelledOnDisconnect(scope):
-                async with aclosing(self._parts):
-                    while self._part is not None:
-                        content = self._part.__pydantic_serializer__.to_json(self._part, exclude_none=True)
-                        await _send_in_time(send, event(content))
-                        self._part = await anext(self._parts, None)
-        except ServingError as error:
-            if error.code is Code.CANCELLED:  # it has gone, or reads no more
-                hang_up(scope)
-                return
-            last = _error_body(error, self._identity)
-        with suppress(ServingError):
-            await _send_in_time(send, event(last), more=False)
-
-
-async def _send_in_time(send: Send, body: bytes, *, more: bool = True) -> None:
-    """Wait for a client that reads slowly, but not for one that has stopped."""
-    try:
-        async with asyncio.timeout(STALLED):
-            await send({"type": "http.response.body", "body": body, "more_body": more})
-            await asyncio.sleep(0)  # a turn for others, and for the transport to say that it is full
-    except TimeoutError:
-        raise ServingError(Code.CANCELLED, "The client stopped reading.") from None
-
-
 def _decoder(
     endpoint: Endpoint, request: HttpRequest, headers: Mapping[str, str], max_bytes: int
 ) -> Callable[[], Awaitable[Request]]:
@@ -241,18 +199,7 @@ def error_response(error: ServingError, identity: str) -> HttpResponse:
     headers = {REQUEST_ID: identity}
     if (seconds := retry_after(error)) is not None:
         headers["retry-after"] = seconds
-    return HttpResponse(_error_body(error, identity), wire.http, headers, media_type="application/json")
-
-
-def _error_body(error: ServingError, identity: str) -> bytes:
-    body = {
-        "message": error.message,
-        "type": WIRE[error.code].type,
-        "param": error.param,
-        "code": str(error.code),
-        "request_id": identity,
-    }
-    return json.dumps({"error": body}, ensure_ascii=False).encode()
+    return HttpResponse(error_body(error, identity), wire.http, headers, media_type="application/json")
 
 
 async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:

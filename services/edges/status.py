@@ -50,6 +50,18 @@ def retry_after(error: ServingError) -> str | None:
     return None if error.retry_after is None else str(max(1, math.ceil(error.retry_after)))
 
 
+def error_body(error: ServingError, identity: str) -> bytes:
+    """The body of a REST answer that is an error; `read_error` is its inverse."""
+    fields = {
+        "message": error.message,
+        "type": WIRE[error.code].type,
+        "param": error.param,
+        "code": str(error.code),
+        "request_id": identity,
+    }
+    return json.dumps({"error": fields}, ensure_ascii=False).encode()
+
+
 def read_error(body: bytes, seconds: str | None) -> ServingError | None:
     """The error in a REST answer's body and ``retry-after``; None when there is none of ours."""
     try:

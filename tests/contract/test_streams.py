@@ -23,8 +23,7 @@ from services.clients import (
 )
 from services.core.context import CallContext
 from services.core.telemetry import REQUEST_SECONDS
-from services.edges import grpc as grpc_edge
-from services.edges import protobuf, rest
+from services.edges import endpoint, protobuf
 from services.engines.echo import EchoEngine
 from services.tasks.echo import ECHO, STREAM_ECHO, TASK, EchoPart, EchoRequest
 from tests.serving import Server, serve
@@ -185,7 +184,7 @@ async def test_a_reader_that_stops_is_not_waited_for(
     held: tuple[Server, HeldEcho], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, _ = held
-    monkeypatch.setattr(rest, "STALLED", 0.3)
+    monkeypatch.setattr(endpoint, "STALLED", 0.3)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(("127.0.0.1", server.settings.rest_port))
@@ -221,7 +220,7 @@ async def test_a_grpc_reader_that_stops_is_not_waited_for(
     held: tuple[Server, HeldEcho], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, _ = held
-    monkeypatch.setattr(grpc_edge, "STALLED", 0.3)
+    monkeypatch.setattr(endpoint, "STALLED", 0.3)
     message = protobuf.message_class(TASK, EchoRequest)(text=["x" * 60_000] * 120).SerializeToString()
     call = server.channel.unary_stream(TASK.rpc(STREAM_ECHO))(message)
     assert await call.read()
