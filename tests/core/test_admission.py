@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.core.batching import Batcher
@@ -23,7 +23,6 @@ CLASSIFY = "/chorale.classification.v1.ClassificationService/Classify"
 
 calls = st.lists(st.lists(st.integers(0, 200), min_size=1, max_size=6), max_size=12)
 speeds = st.floats(0.1, 1e5)
-quick = settings(deadline=None)
 
 
 def make_queue(waiting: Sequence[Sequence[int]], speed: float, lanes: int = 1, **policy: Any) -> Queue:
@@ -40,7 +39,6 @@ def refusal(queue: Queue, costs: Sequence[int], remaining: float) -> ServingErro
     return queue.refusal(len(costs), sum(costs), queue.wait(len(costs)), remaining)
 
 
-@quick
 @given(
     costs=st.lists(st.integers(0, 10**7), min_size=1, max_size=9),
     running=st.integers(0, 10**7),
@@ -52,13 +50,11 @@ def test_an_empty_queue_takes_any_request(costs: list[int], running: int, speed:
     assert refusal(queue, costs, remaining=1e-6) is None
 
 
-@quick
 @given(waiting=calls, costs=st.lists(st.integers(0, 200), min_size=1, max_size=6))
 def test_without_a_speed_nothing_is_refused_for_its_time(waiting: list[list[int]], costs: list[int]) -> None:
     assert refusal(make_queue(waiting, 0.0), costs, remaining=1e-6) is None
 
 
-@quick
 @given(
     waiting=calls,
     costs=st.lists(st.integers(0, 200), min_size=1, max_size=6),
@@ -82,7 +78,6 @@ def test_what_is_admitted_waits_within_the_bound_and_can_be_done_in_time(
         assert MARGIN * (wait + sum(costs) / (speed * lanes)) <= remaining
 
 
-@quick
 @given(waiting=calls, speed=speeds, running=st.integers(0, 1000), count=st.integers(1, 20))
 def test_the_estimate_is_the_work_on_hand_and_never_more(
     waiting: list[list[int]], speed: float, running: int, count: int

@@ -27,7 +27,7 @@ from services.core.queueing import Item, Run
 PATIENCE = 20.0
 """Seconds that no wait reaches unless something is broken."""
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=40)
 
 policies = st.builds(
     BatchPolicy,
@@ -926,7 +926,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestQueue.settings = settings(max_examples=25, stateful_step_count=20)
 
 
 def test_many_long_lists_do_not_stand_in_front_of_a_single_text() -> None:

@@ -23,7 +23,7 @@ texts = st.one_of(
     ),
 ).filter(lambda text: not any(sign in text for sign in SPECIAL))
 
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=CHECKPOINTS)

@@ -40,7 +40,7 @@ def test_text_is_kept_code_point_by_code_point(text: str) -> None:
         assert ClassifyRequest.model_validate_json(json.dumps(data, ensure_ascii=False)).text == (text,)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(texts=st.lists(st.text(min_size=1).filter(lambda text: not text.isspace()), min_size=1, max_size=10))
 def test_a_list_keeps_its_order_and_size_is_its_characters(texts: list[str]) -> None:
     request = ClassifyRequest.model_validate_json(json.dumps({"text": texts}))

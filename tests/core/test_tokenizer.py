@@ -60,7 +60,7 @@ def test_control_characters_inside_a_text_are_ignored(tokenizer_file: Path) -> N
     assert ids(tokenizer, "a\x00b") == ids(tokenizer, "ab")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=30).map("a".__add__), min_size=1, max_size=6))
 def test_a_texts_ids_do_not_depend_on_its_neighbours(tokenizer_file: Path, texts: list[str]) -> None:
     tokenizer = Tokenizer(tokenizer_file, 20, "m@1")

@@ -45,7 +45,7 @@ HEADERS = st.dictionaries(
     st.sampled_from(["x-request-id", "x-request-timeout", "x-request-priority", "content-type", "content-encoding"]),
     st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30),
 )
-fuzz = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def check(answer: Any) -> None:

@@ -47,7 +47,7 @@ async def test_unknown_fields_are_refused(server: Server) -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_no_bytes_crash_the_server(server: Server, data: bytes) -> None:
     try:
         await server.rpc(CLASSIFY, data)

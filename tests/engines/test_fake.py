@@ -28,7 +28,7 @@ def test_its_numbers_never_change() -> None:
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batch=batches)
 def test_a_batch_gives_what_its_items_give_alone(batch: list[NDArray[np.int64]]) -> None:
     np.testing.assert_array_equal(ENGINE.run(batch), np.concatenate([ENGINE.run([ids]) for ids in batch]))

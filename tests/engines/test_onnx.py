@@ -58,7 +58,7 @@ ragged = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batch=ragged)
 def test_ragged_batches_give_what_numpy_gives_item_by_item(engine: OnnxEncoder, batch: list[NDArray[np.int64]]) -> None:
     logits = engine.run(batch)

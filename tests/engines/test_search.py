@@ -56,7 +56,7 @@ def greedily(seed: int, limit: int) -> tuple[list[int], float, bool]:
 
 
 items = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 9)), min_size=1, max_size=6)
-some = settings(max_examples=100, deadline=None)
+some = settings(max_examples=100)
 
 
 @some

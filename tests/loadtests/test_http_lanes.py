@@ -67,7 +67,7 @@ async def test_right_answers_are_kept_and_checked(monkeypatch: pytest.MonkeyPatc
         assert len(log.latencies) > 2
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 100), max_size=4), lower=st.booleans())
 async def test_answers_in_pieces(cuts: list[int], *, lower: bool) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

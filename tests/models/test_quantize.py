@@ -49,7 +49,7 @@ def test_rare_extremes_are_cut() -> None:
 
 
 @given(st.floats(1e-6, 1e6), st.floats(-3, 3), st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_finite_activations_have_a_scale(size: float, shift: float, rows: int) -> None:
     values = (normal(rows, 4) + np.float32(shift)) * np.float32(size)
     chosen = choose(values, normal(4, 3))

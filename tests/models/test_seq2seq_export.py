@@ -130,7 +130,7 @@ def test_torch_computes_in_fp32_only(artefacts: Artefacts, tmp_path: Path) -> No
 # Packed weights
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=st.integers(1, 8), columns=st.integers(1, 8), size=st.floats(1e-6, 1e6), seed=st.integers(0, 99))
 def test_packing_is_off_by_half_a_step_at_most_and_once_only(rows: int, columns: int, size: float, seed: int) -> None:
     weight = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed)) * size

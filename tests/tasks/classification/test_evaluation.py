@@ -60,7 +60,7 @@ def test_metrics_of_a_small_example_worked_by_hand(tmp_path: Path) -> None:
     assert result.metrics["examples"] == 5
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     pairs=st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), max_size=40),
     confidence=st.floats(0.34, 1),
@@ -103,7 +103,7 @@ def reference_ece(right: Sequence[bool], confidences: Sequence[float]) -> float:
     return sum(map(abs, gaps)) / len(right)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(answers=st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=50))
 def test_calibration_error_is_the_weighted_gap_of_fifteen_bins(answers: list[tuple[bool, float]]) -> None:
     right, confidences = map(list, zip(*answers, strict=True))

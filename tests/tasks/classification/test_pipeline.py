@@ -49,7 +49,7 @@ def classify(pipeline: ClassifyPipeline, *texts: str, top_k: int | None = None) 
     return pipeline.finish(request, prepared, list(pipeline.run([item.payload for item in prepared])))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(given_texts=texts)
 def test_scores_are_sorted_probabilities_of_the_models_labels(
     pipeline: ClassifyPipeline, given_texts: list[str]
@@ -64,7 +64,7 @@ def test_scores_are_sorted_probabilities_of_the_models_labels(
         assert min(scores) >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(given_texts=texts)
 def test_a_list_gets_the_answers_its_texts_get_alone(pipeline: ClassifyPipeline, given_texts: list[str]) -> None:
     alone = [classify(pipeline, text).results[0] for text in given_texts]

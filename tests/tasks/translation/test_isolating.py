@@ -47,7 +47,7 @@ def test_nothing_is_lost_and_nothing_long_is_left(text: str, markup: bool, longe
 @given(documents, st.integers(0, 8), st.text(max_size=12))
 def test_the_answer_is_the_same(text: str, longest: int, target: str) -> None:
     keep = Keep(preserve=("C++",), glossary={"New York": target, "Mr": "M", "a": target})
-    clean = "".join(char for char in text if ord(char) >= 32)  # what is dropped from sentences stays in literals
+    clean = "".join(char for char in text if ord(char) >= 32 and char != "\x7f")  # a sentence drops them
     for sentence in sentences(clean, keep, markup=False):
         for part in [sentence, *cut_to_holders(sentence, 2)]:
             whole, parts = output(part), "".join(map(output, isolate(part, longest)))

@@ -253,7 +253,7 @@ FRAGMENTS = [
 documents = st.lists(st.one_of(st.text(max_size=20), st.sampled_from(FRAGMENTS)), min_size=1, max_size=30)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     documents.map("".join).filter(lambda text: text.strip() and text.encode(errors="ignore").decode() == text),
     st.sampled_from([Capitals, Forgets, Loops, Talks]),

@@ -117,7 +117,7 @@ async def test_formatting_and_what_is_kept(server: Server) -> None:
 KEPT = ["{name}", "%s", "%(count)d", "https://a.example/x?y=1", "12,345.67", "2024-05-01", "me@a.example", "${x}"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.sampled_from([*KEPT, *SENTENCES, "and", "with", "to Tom", "\n"]), min_size=1, max_size=9))
 def test_nothing_that_is_to_be_kept_is_lost(pipeline: TranslatePipeline, parts: list[str]) -> None:
     text = " ".join(parts)
