@@ -12,6 +12,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from services.core.adapters import Adapter
+
 TokenIds = NDArray[np.int64]
 Logits = NDArray[np.float32]
 
@@ -106,6 +108,71 @@ class Seq2Seq(Engine, Protocol):
 
     def run(self, batch: Sequence[Seq2SeqInput], decoding: Decoding) -> Sequence[tuple[Hypothesis, ...]]:
         """For each input its hypotheses, best first. With a beam of 1, they do not depend on the company it keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorLimits:
+    """What a generator can hold.
+
+    Args:
+        context: most tokens of one sequence, prompt included.
+        vocabulary: logits per token.
+        sequences: most sequences in one step.
+        blocks: blocks of its KV cache, all sequences together.
+        block_tokens: tokens in a block.
+    """
+
+    context: int
+    vocabulary: int
+    sequences: int
+    blocks: int
+    block_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens of one sequence that a step computes.
+
+    Args:
+        sequence: its number, never used again for another.
+        tokens: ids, at least one; one only once the prompt is behind.
+        start: position of the first; all before it are in the cache.
+        blocks: where the cache of the sequence is, in order; enough for these tokens too.
+        adapter: on which it runs.
+        ends: whether logits are wanted after the last token.
+    """
+
+    sequence: int
+    tokens: Sequence[int]
+    start: int
+    blocks: Sequence[int]
+    adapter: Adapter | None
+    ends: bool
+
+
+@runtime_checkable
+class Generator(Engine, Protocol):
+    """Token sequences continued one step at a time, many in a step; all calls come from one thread."""
+
+    @property
+    def limits(self) -> GeneratorLimits:
+        """What it can hold."""
+
+    def ready(self, adapter: Adapter) -> bool:
+        """Whether chunks on this adapter can be computed now; if not, loading it has begun.
+
+        Raises:
+            ServingError: it cannot be loaded.
+        """
+
+    def step(self, chunks: Sequence[Chunk]) -> Logits:
+        """Compute these tokens. Returns float32 ``[chunks that end, vocabulary]``, in their order, to be written to.
+
+        A sequence's logits do not depend on the company it keeps, but for rounding.
+        """
+
+    def release(self, sequence: int) -> None:
+        """Forget a sequence that gets no further chunk; it may have been in no step."""
 
 
 @runtime_checkable

@@ -1,0 +1,1 @@
+"""Text generation: prompts and conversations continued by language models, plain or with adapters."""
