@@ -49,7 +49,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._observer = observer
         self._queues: dict[Hashable, Queue] = {}
-        self._deadlines = Deadlines(self._loop, _expire)
+        self._deadlines: Deadlines[Ticket] = Deadlines(self._loop, _expire)
         self._wake = threading.Condition()
         self._idle = 0
         self._closing = False

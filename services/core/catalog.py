@@ -25,7 +25,10 @@ class Precision(StrEnum):
     """Number format of an artefact's weights."""
 
     FP32 = "fp32"
+    BF16 = "bf16"
     INT8 = "int8"
+    NF4 = "nf4"
+    INT4 = "int4"
 
 
 class _Entry(BaseModel):
@@ -74,6 +77,21 @@ class BatchPolicy(_Entry):
     So are those whose own deadline would come first. A request that finds nobody waiting is always let in."""
 
 
+class GenerationPolicy(_Entry):
+    """How a model generates: what of many sequences is computed together, and in how much memory."""
+
+    sequences: int = Field(default=16, ge=1)
+    """Most sequences in one step."""
+    step_tokens: int = Field(default=512, ge=1)
+    """Most tokens in one step: prompts are read in chunks, so that they do not hold up those that generate."""
+    cache_mib: int = Field(default=256, ge=1)
+    """Memory of the KV cache."""
+    block_tokens: int = Field(default=16, ge=1)
+    """Tokens in a block of it: what sequences get at a time, and what they share of equal beginnings."""
+    adapters_mib: int = Field(default=256, ge=0)
+    """Memory of loaded adapters; the one that was not used for longest makes way."""
+
+
 class Gate(_Entry):
     """What a built artefact must keep of the model it was built from, or it is not published."""
 
@@ -115,6 +133,7 @@ class ModelSpec(_Entry):
     keep_fp32: tuple[str, ...] = ()
     """Modules that int8 leaves alone, by the end of their path (``layer.0.output.dense``): those it hurts most."""
     batch: BatchPolicy = BatchPolicy()
+    generation: GenerationPolicy = GenerationPolicy()
     gate: Gate | None = None
     licence: str
     scores: tuple[Score, ...] = ()

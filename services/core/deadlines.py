@@ -7,8 +7,7 @@ and the one timer is set for the earliest deadline it was told of. Lives on the 
 import asyncio
 import time
 from collections.abc import Callable
-
-from services.core.queueing import Ticket
+from typing import Generic, Protocol, TypeVar
 
 STEP = 0.005
 """Shortest time between two looks at the set, seconds: many deadlines close together cost one look."""
@@ -17,23 +16,32 @@ _LONGEST = 86_400.0
 """Longest wait a timer is set for, seconds; event loops refuse an infinite one."""
 
 
-class Deadlines:
+class Expiring(Protocol):
+    """A call that waits until ``deadline``, in ``time.monotonic()``."""
+
+    deadline: float
+
+
+TicketT = TypeVar("TicketT", bound=Expiring)
+
+
+class Deadlines(Generic[TicketT]):
     """Calls ``expire`` once for every ticket whose deadline passes while it is here."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[Ticket], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, expire: Callable[[TicketT], None]) -> None:
         self._loop = loop
         self._expire = expire
-        self._tickets: set[Ticket] = set()
+        self._tickets: set[TicketT] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")  # when the timer fires
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: TicketT) -> None:
         """Watch a ticket."""
         self._tickets.add(ticket)
         if ticket.deadline < self._due:
             self._set(ticket.deadline, time.monotonic())
 
-    def discard(self, ticket: Ticket) -> None:
+    def discard(self, ticket: TicketT) -> None:
         """Watch it no longer. The timer stays as it is: most calls end in time, and setting it is what costs."""
         self._tickets.discard(ticket)
 

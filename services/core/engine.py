@@ -5,7 +5,7 @@ requests, queues or protocols. ``run`` may be called from several threads at onc
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.adapters import Adapter
+from services.core.catalog import GenerationPolicy, Precision
 
 TokenIds = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -26,11 +27,15 @@ class EngineOptions:
         lanes: runs at the same time.
         threads: threads inside one run. Several lanes of one thread beat one lane of many on a CPU.
         providers: onnxruntime execution providers, best first.
+        precision: of the weights, for engines that bring them into it.
+        generation: for generators.
     """
 
     lanes: int = 1
     threads: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    precision: Precision = Precision.FP32
+    generation: GenerationPolicy = field(default_factory=GenerationPolicy)
 
 
 class Engine(Protocol):

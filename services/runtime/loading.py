@@ -109,7 +109,12 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
     store = ArtefactStore(settings.home)
     for spec in (in_shape(spec, settings) for spec in catalog.of(task.name)):
         started = time.monotonic()
-        options = EngineOptions(spec.batch.lanes or settings.cpus, spec.batch.threads)
+        options = EngineOptions(
+            spec.batch.lanes or settings.cpus,
+            spec.batch.threads,
+            precision=spec.precision,
+            generation=spec.generation,
+        )
         engine = engine_class(spec.engine).load(store.folder(spec), options)
         for path in dict.fromkeys(method.pipeline for method in task.methods):
             methods = [method for method in task.methods if method.pipeline == path]

@@ -1,0 +1,68 @@
+"""Adapters in memory: loaded on a thread of their own, the one that was not used for longest makes way."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import torch
+from safetensors import SafetensorError
+
+from services.core.adapters import Adapter
+from services.core.errors import Code, ServingError
+from services.engines.torch_lm.lora import LoadedAdapter, bytes_of, read_adapter
+
+
+class AdapterCache:
+    """Loaded adapters by digest, within a budget of bytes. Used from one thread."""
+
+    def __init__(self, budget: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._budget = budget
+        self._read = partial(read_adapter, dtype=dtype, device=device)
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="adapters")
+        self._loading: dict[str, Future[LoadedAdapter]] = {}
+        self._loaded: OrderedDict[str, LoadedAdapter] = OrderedDict()
+
+    @property
+    def loaded(self) -> Mapping[str, LoadedAdapter]:
+        """Those in memory."""
+        return self._loaded
+
+    def ready(self, adapter: Adapter, in_use: Iterable[str]) -> bool:
+        """Whether it is in memory; else its loading begins, or goes on.
+
+        Args:
+            adapter: the adapter.
+            in_use: digests of those that must stay.
+
+        Raises:
+            ServingError: it cannot be read.
+        """
+        if adapter.digest in self._loaded:
+            self._loaded.move_to_end(adapter.digest)
+            return True
+        loading = self._loading.get(adapter.digest)
+        if loading is None:
+            self._loading[adapter.digest] = self._loader.submit(self._read, adapter)
+            return False
+        if not loading.done():
+            return False
+        del self._loading[adapter.digest]
+        try:
+            self._loaded[adapter.digest] = loading.result()
+        except (OSError, SafetensorError, ValueError, KeyError) as error:
+            raise ServingError(Code.UNAVAILABLE, f"Adapter {adapter.id} cannot be read; load it again.") from error
+        self._make_room({adapter.digest, *in_use})
+        return True
+
+    def close(self) -> None:
+        """Forget all."""
+        self._loader.shutdown(cancel_futures=True)
+        self._loaded.clear()
+
+    def _make_room(self, staying: set[str]) -> None:
+        used = sum(map(bytes_of, self._loaded.values()))
+        for digest in [digest for digest in self._loaded if digest not in staying]:
+            if used <= self._budget:
+                break
+            used -= bytes_of(self._loaded.pop(digest))

@@ -1,0 +1,171 @@
+"""Adapters side by side in one batch.
+
+The matrices of the adapters in use are stacked: one product with all A, one with all B, and between them each token
+keeps only the columns of its own adapter. Two thin products per layer cost the same for one adapter as for many, where
+a product per adapter costs a CPU more in calls than in arithmetic (measured: see the card of `make bench-llm`).
+Source: Hu et al. 2021, "LoRA"; the batching is that of Chen et al. 2023, "Punica", by a mask instead of a kernel.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from services.core.adapters import Adapter
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True, slots=True)
+class Matrices:
+    """Of one adapter for one module: ``down`` ``[rank, in]``, ``up`` ``[rank, out]`` with the scaling in it."""
+
+    down: Tensor
+    up: Tensor
+
+
+LoadedAdapter = Mapping[str, Matrices]
+"""By path of the module."""
+
+
+def read_adapter(adapter: Adapter, dtype: torch.dtype, device: torch.device) -> LoadedAdapter:
+    """The matrices of an adapter in PEFT's format, filled up to its largest rank."""
+    config = json.loads((adapter.folder / "adapter_config.json").read_text(encoding="utf-8"))
+    loaded: dict[str, Matrices] = {}
+    with safe_open(adapter.folder / "adapter_model.safetensors", framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118  # it is no mapping
+            path, found, _ = name.removeprefix(_PREFIX).partition(".lora_A.")
+            if found:
+                down = file.get_tensor(name).float()
+                up = file.get_tensor(name.replace(".lora_A.", ".lora_B.")).float().t() * _scaling(
+                    config, path, len(down)
+                )
+                loaded[path] = Matrices(*(_filled(one, adapter.rank).to(device, dtype) for one in (down, up)))
+    return loaded
+
+
+def bytes_of(loaded: LoadedAdapter) -> int:
+    """Memory it takes."""
+    return sum(one.nbytes for matrices in loaded.values() for one in (matrices.down, matrices.up))
+
+
+class Mix:
+    """Which columns of the stacked matrices each token of the step keeps; None while no adapter is in use."""
+
+    kept: Tensor | None = None
+
+
+class LoraLinear(nn.Module):
+    """A linear layer with the adapters in use beside it."""
+
+    def __init__(self, base: nn.Module, mix: Mix) -> None:
+        super().__init__()
+        self.base = base
+        self._mix = mix
+        self.down: Tensor | None = None
+        self.up: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[1, tokens, in]`` -> ``[1, tokens, out]``."""
+        plain: Tensor = self.base(inputs)
+        if self._mix.kept is None or self.down is None or self.up is None:
+            return plain
+        inner = functional.linear(inputs[0], self.down) * self._mix.kept
+        return torch.addmm(plain[0], inner, self.up).unsqueeze(0)
+
+
+class Stack:
+    """The matrices of the adapters in use, in the modules of a model.
+
+    Args:
+        model: its linear layers are wrapped, but for the one that makes logits.
+        columns: most columns that adapters which are not in use may still take.
+    """
+
+    def __init__(self, model: nn.Module, head: nn.Module | None, columns: int = 128) -> None:
+        self._mix = Mix()
+        self._modules = dict(_wrap(model, head, self._mix))
+        self._columns = columns
+        self._stacked: dict[str, tuple[int, LoadedAdapter]] = {}  # by digest, longest unused first: rank, matrices
+
+    def use(self, owners: Sequence[tuple[Adapter | None, int]], loaded: Mapping[str, LoadedAdapter]) -> None:
+        """Get ready for a step of so many tokens of each of these, in this order."""
+        used = {adapter.digest: adapter for adapter, _ in owners if adapter is not None}
+        if not used:
+            self._mix.kept = None
+            return
+        missing = used.keys() - self._stacked.keys()
+        for digest in used:
+            self._stacked[digest] = self._stacked.pop(digest, (used[digest].rank, loaded.get(digest, {})))
+        if missing:
+            self._shed(used)
+            self._restack()
+        self._mix.kept = self._kept(owners)
+
+    def forget(self, digest: str) -> None:
+        """Let go of an adapter that is not in use."""
+        if self._stacked.pop(digest, None):
+            self._restack()
+
+    def _shed(self, used: Mapping[str, Adapter]) -> None:
+        """Drop what is not in use, longest unused first, until it is narrow enough."""
+        width = sum(rank for rank, _ in self._stacked.values())
+        for digest in [digest for digest in self._stacked if digest not in used]:
+            if width > self._columns:
+                width -= self._stacked.pop(digest)[0]
+
+    def _restack(self) -> None:
+        for path, module in self._modules.items():
+            matrices = [(rank, loaded.get(path)) for rank, loaded in self._stacked.values()]
+            have = next((one for _, one in matrices if one), None)
+            module.down = (
+                torch.cat(
+                    [one.down if one else have.down.new_zeros(rank, have.down.shape[1]) for rank, one in matrices]
+                )
+                if have
+                else None
+            )
+            module.up = (
+                torch.cat([one.up if one else have.up.new_zeros(rank, have.up.shape[1]) for rank, one in matrices])
+                if have
+                else None
+            )
+
+    def _kept(self, owners: Sequence[tuple[Adapter | None, int]]) -> Tensor:
+        """``[tokens, columns]``: ones where token and column are of the same adapter."""
+        first, places = 0, {}
+        for digest, (rank, _) in self._stacked.items():
+            places[digest] = slice(first, first + rank)
+            first += rank
+        like = next(one.down for _, loaded in self._stacked.values() for one in loaded.values())
+        kept = torch.zeros(sum(count for _, count in owners), first, dtype=like.dtype)
+        row = 0
+        for adapter, count in owners:
+            if adapter is not None:
+                kept[row : row + count, places[adapter.digest]] = 1
+            row += count
+        return kept.to(like.device)
+
+
+def _wrap(model: nn.Module, head: nn.Module | None, mix: Mix) -> Iterator[tuple[str, LoraLinear]]:
+    linears = [
+        (path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
+    ]
+    for path, module in linears:
+        parent, _, name = path.rpartition(".")
+        wrapped = LoraLinear(module, mix)
+        setattr(model.get_submodule(parent), name, wrapped)
+        yield path, wrapped
+
+
+def _scaling(config: Mapping[str, object], path: str, rank: int) -> float:
+    alpha = float(str(config.get("lora_alpha", rank)))
+    return float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
+
+
+def _filled(matrix: Tensor, rank: int) -> Tensor:
+    return functional.pad(matrix, (0, 0, 0, rank - len(matrix)))
