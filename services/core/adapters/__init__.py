@@ -17,7 +17,7 @@ from services.core.adapters.checks import BaseShapes, Checked, check_adapter, li
 from services.core.adapters.config import LoraConfig, read_config
 from services.core.adapters.intake import within
 from services.core.adapters.library import AdapterLibrary, Added, Check
-from services.core.adapters.manifest import damage
+from services.core.adapters.manifest import damage, read_manifest
 from services.core.adapters.record import Adapter, AdapterUse
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "damage",
     "linear_shapes",
     "read_config",
+    "read_manifest",
     "within",
 ]
