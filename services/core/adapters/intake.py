@@ -30,17 +30,28 @@ def within(path: str, roots: Sequence[Path]) -> Path:
             "Loading adapters by request is off; set CHORALE_ADAPTER_ROOTS to the folders they may come from.",
             "path",
         )
-    try:
-        folder = Path(path).resolve() if Path(path).is_absolute() else None
-    except (OSError, RuntimeError, ValueError):  # loops, null characters, names past what there can be
-        folder = None
+    folder = _resolved(path)
     if folder is None or not any(folder.is_relative_to(root.resolve()) for root in roots):
         raise ServingError(
             Code.PERMISSION_DENIED, "path: give an absolute path below one of CHORALE_ADAPTER_ROOTS.", "path"
         )
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise ServingError(Code.NOT_FOUND, "path: there is no such folder; give that of a PEFT adapter.", "path")
     return folder
+
+
+def _resolved(path: str) -> Path | None:
+    try:
+        return Path(path).resolve() if Path(path).is_absolute() else None
+    except (OSError, RuntimeError, ValueError):  # loops of links, null characters
+        return None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # names past what there can be, no permission
+        return False
 
 
 def take(source: Path, target: Path, max_bytes: int) -> None:
