@@ -4,7 +4,7 @@
     <home>/adapters/<base name@version>/<name>/.current     the version that the bare name means
 
 Each look-up reads anew, so no process must be told of a change. A cache by the pointer's time and inode would not be
-safe: both may come again within a tick of the file system's clock, and reading takes but tens of microseconds.
+safe: both may come again within a tick of the file system's clock, and reading takes a tenth of a millisecond.
 """
 
 import shutil

@@ -1,8 +1,9 @@
 """Requests and answers of loading and unloading adapters; fields are those of ``chorale.llm.v1``."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from services.core.catalog import ModelSpec, Name
 from services.core.schema import Request, Response
@@ -16,6 +17,12 @@ class AdapterRequest(Request):
 
     name: Name = Field(description="Name of the adapter: requests say `<model>:<name>`.")
     version: Version = Field(default=None, description="Version of the adapter.")
+
+    @model_validator(mode="after")
+    def _model_is_the_base(self) -> Self:
+        if ":" in (self.model or ""):
+            raise PydanticCustomError("base", "model: give the base alone; the adapter is in name")
+        return self
 
     def suits(self, spec: ModelSpec) -> bool:
         """Only models that take adapters."""

@@ -41,8 +41,6 @@ class _AdapterPipeline(ABC, Generic[RequestT, ResponseT]):
         """One item."""
         if not self._spec.max_adapter_rank:
             raise ServingError(Code.INVALID_ARGUMENT, f"{self._spec.id} takes no adapters; choose a base.", "model")
-        if ":" in (request.model or ""):
-            raise ServingError(Code.INVALID_ARGUMENT, "model: give the base alone; the adapter is in name.", "model")
         return [Item(request, 1)]
 
     def run(self, payloads: Sequence[RequestT]) -> list[ResponseT | ServingError]:

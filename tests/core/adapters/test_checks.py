@@ -74,7 +74,7 @@ def with_one(value: float) -> Callable[[Tensors], Tensors]:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda found: {}, "holds no tensors"),
+        (lambda _: {}, "holds no tensors"),
         (lambda found: without(found, key(Q, "B")), f"'{Q}' has no lora_B"),
         (lambda found: without(found, key(Q, "A")), f"'{Q}' has no lora_A"),
         (lambda found: {**found, key(Q, "A"): found[key(Q, "A")].T.copy()}, "lora_A of 'model.layers.0.self_attn"),
@@ -84,7 +84,7 @@ def with_one(value: float) -> Callable[[Tensors], Tensors]:
         ),
         (lambda found: {**found, key(Q, "A"): found[key(Q, "A")][:0]}, "has shape [0, 16]"),
         (lambda found: {**found, key(Q, "A"): found[key(Q, "A")].ravel()}, "has shape [64]"),
-        (lambda found: tensors(rank=2), "at rank 4 takes [4, 16]"),
+        (lambda _: tensors(rank=2), "at rank 4 takes [4, 16]"),
         (lambda found: {**found, key(Q, "A"): found[key(Q, "A")].astype(np.int8)}, "is I8; save it as one of F32"),
         (lambda found: {**found, key(Q, "A"): found[key(Q, "A")].astype(np.float64)}, "is F64"),
         (lambda found: {**found, "base_model.model.lm_head.weight": found[key(Q, "A")]}, "is not a LoRA matrix"),
