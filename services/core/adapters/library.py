@@ -101,7 +101,7 @@ class AdapterLibrary:
 
         Raises:
             ServingError: INVALID_ARGUMENT; CONFLICT, as the name or version has other files; UNAVAILABLE, as the
-                library cannot be written. Nothing has changed then.
+                library cannot be written. The name means then what it did.
         """
         shelf, wanted = self._shelf(base, name), names.optional("version", version)
         with _changing(shelf.place.parent) as folder:
@@ -164,7 +164,7 @@ def _unknown(shelf: Shelf, version: str | None) -> ServingError:
     elif versions:
         sentence = f"Adapter {name!r} of {base} has no version {version!r}; it has: {_told(versions)}."
     else:
-        there = [folder.name for folder in folders(shelf.place.parent)]
+        there = (folder.name for folder in folders(shelf.place.parent) if folders(folder))
         sentence = f"No adapter {name!r} for {base}; use one of: {_told(there) or 'none'}."
     return ServingError(Code.NOT_FOUND, sentence, "model")
 

@@ -128,6 +128,7 @@ ONE = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
         sealed(b"{}", claimed=1 << 30),
         sealed(b"{}", claimed=(1 << 64) - 1),
         sealed(b"{}" + b" " * (1 << 20), claimed=1 << 30),
+        sealed(b"{}" + b" " * (1 << 24)),
         sealed(b"not json"),
         sealed(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', b"\0" * 15),
         sealed(b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}}', b"\0" * 24),
@@ -147,6 +148,20 @@ def test_a_file_cut_anywhere_is_damaged(tmp_path_factory: pytest.TempPathFactory
     file = folder / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:cut])
     assert "is damaged" in refusal(folder)
+
+
+@given(place=st.integers(0, 2000), byte=st.binary(min_size=1, max_size=1))
+def test_a_file_changed_anywhere_is_refused_or_still_fits(
+    tmp_path_factory: pytest.TempPathFactory, place: int, byte: bytes
+) -> None:
+    folder = write_adapter(tmp_path_factory.mktemp("changed"))
+    with (folder / "adapter_model.safetensors").open("r+b") as file:
+        file.seek(place)
+        file.write(byte)
+    try:
+        assert CHECK(folder).rank == 4
+    except ServingError as error:
+        assert error.code == Code.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(("rslora", "scaling"), [(False, 2.0), (True, 4.0)])

@@ -1,5 +1,7 @@
 """Loading and unloading as requests: who may, what is told, and that the library changed."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,15 @@ import pytest
 from pydantic import ValidationError
 
 from services.core.adapters import AdapterLibrary
+from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
+from services.core.context import CallContext
 from services.core.errors import Code, ServingError
-from services.core.inference import Pipeline
-from services.tasks.llm.adapter_schema import LoadAdapterRequest, UnloadAdapterRequest
+from services.core.inference import InferenceService, Loaded, Pipeline
+from services.core.task import Method, Task
+from services.core.telemetry import BatchTelemetry
+from services.runtime.meters import PrometheusMeter
+from services.tasks.llm.adapter_schema import LoadAdapterRequest, UnloadAdapterRequest, UnloadAdapterResponse
 from services.tasks.llm.adapters import LoadAdapterPipeline, UnloadAdapterPipeline
 from tests.adapters import BASE, tensors, write_adapter, write_base
 
@@ -102,6 +109,20 @@ def test_a_request_that_fails_in_a_run_does_not_repeat_the_others(world: World) 
     gone, unknown = world.unloading.run([UnloadAdapterRequest(name="poet"), UnloadAdapterRequest(name="poet")])
     assert gone.adapters == ("tiny@1:poet@1",)
     assert isinstance(unknown, ServingError)
+
+
+async def test_calls_at_once_are_each_told_their_own(world: World) -> None:
+    world.load()
+    unload = Method("UnloadAdapter", UnloadAdapterRequest, UnloadAdapterResponse, "", idempotent=False)
+    task, meter = Task("llm", (unload,), (), 9050), PrometheusMeter()
+    loaded = [Loaded(SPEC, ("UnloadAdapter",), world.unloading)]
+    service = InferenceService(Catalog([SPEC]), loaded, Batcher(1, BatchTelemetry(meter)), meter)
+    context = CallContext("id", "local", time.monotonic() + 30)
+    calls = [service.infer(task, unload, UnloadAdapterRequest(name="poet"), context) for _ in range(5)]
+    told = await asyncio.gather(*calls, return_exceptions=True)
+    await asyncio.to_thread(service.close)
+    assert sum(isinstance(one, UnloadAdapterResponse) for one in told) == 1
+    assert sum(isinstance(one, ServingError) and one.code == Code.NOT_FOUND for one in told) == 4
 
 
 def test_adapters_of_another_base_are_refused(world: World) -> None:
