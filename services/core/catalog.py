@@ -129,6 +129,8 @@ class ModelSpec(_Entry):
     pairs: tuple[LanguagePair, ...] = ()
     """Translations it makes (``en-de``); empty: between any two of its languages."""
     max_tokens: int = Field(default=512, ge=1)
+    max_adapter_rank: int = Field(default=0, ge=0, le=1024)
+    """Largest rank of an adapter it runs with; 0 = it takes no adapters."""
     precision: Precision = Precision.FP32
     keep_fp32: tuple[str, ...] = ()
     """Modules that int8 leaves alone, by the end of their path (``layer.0.output.dense``): those it hurts most."""
@@ -179,6 +181,8 @@ class Catalog:
     def resolve(self, task: str, model: str | None, suits: Callable[[ModelSpec], bool] | None = None) -> ModelSpec:
         """The model a request means; ``None`` is the task's default, or the first other one if only that ``suits``.
 
+        Of ``base:adapter`` this is the base, if it takes adapters; which there are, its pipeline knows.
+
         Raises:
             ServingError: NOT_FOUND, naming the models there are.
         """
@@ -188,10 +192,15 @@ class Catalog:
                 if suits is None or suits(default):
                     return default
                 return next(filter(suits, self.of(task)), default)
-        elif spec := self._by_id.get((task, model)):
+        elif spec := self._by_id.get((task, model)) or self._adaptable(task, model):
             return spec
         known = ", ".join(spec.id for spec in self.of(task)) or "none"
         raise ServingError(Code.NOT_FOUND, f"No model {model!r} for {task}; use one of: {known}.", "model")
+
+    def _adaptable(self, task: str, model: str) -> ModelSpec | None:
+        base, colon, adapter = model.partition(":")
+        spec = self._by_id.get((task, base))
+        return spec if colon and adapter and spec and spec.max_adapter_rank else None
 
     def _newest(self, spec: ModelSpec) -> ModelSpec:
         return [other for other in self.of(spec.task) if other.name == spec.name][-1]

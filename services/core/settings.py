@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Packages searched for tasks, comma separated; add your own here."""
     catalog: Annotated[tuple[Path, ...], NoDecode] = (BUNDLED_CATALOG,)
     """Folders of catalog files, comma separated; ``bundled`` is Chorale's own. A later default model wins."""
+    adapter_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders that requests may load adapters from, comma separated; empty = requests load none."""
 
     host: str = "127.0.0.1"
     """Address to listen on; loopback unless you say otherwise."""
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
         """Where the gRPC lane of a task listens: lanes move with ``grpc_port``, so two servers need not collide."""
         return self.grpc_port + task_port - GRPC_PORT
 
-    @field_validator("tasks", "task_packages", "catalog", mode="before")
+    @field_validator("tasks", "task_packages", "catalog", "adapter_roots", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -91,6 +93,15 @@ class Settings(BaseSettings):
             if not folder.is_dir():
                 raise ValueError(f"no folder {folder}")
         return folders
+
+    @field_validator("adapter_roots")
+    @classmethod
+    def _roots(cls, roots: tuple[Path, ...]) -> tuple[Path, ...]:
+        roots = tuple(root.expanduser().absolute() for root in roots)
+        for root in roots:
+            if not root.is_dir():
+                raise ValueError(f"no folder {root}")
+        return roots
 
     @field_validator("home")
     @classmethod

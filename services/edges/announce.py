@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from services.core.adapters import Adapter
 from services.core.catalog import Catalog, ModelSpec
 from services.core.schema import Request
 from services.core.task import Kind, Method, Task
@@ -41,9 +42,12 @@ def tasks(tasks: Sequence[Task], catalog: Catalog) -> dict[str, Any]:
     return {"tasks": [_task(task, catalog).model_dump() for task in tasks]}
 
 
-def models(catalog: Catalog) -> dict[str, Any]:
-    """Body of ``GET /v1/models``: OpenAI's shape, and what else there is to know of a model."""
-    return {"object": "list", "data": [_model(spec).model_dump() for spec in catalog.specs]}
+def models(catalog: Catalog, adapters: Sequence[Adapter] = ()) -> dict[str, Any]:
+    """Body of ``GET /v1/models``: OpenAI's shape, and what else there is to know of a model. Adapters come last."""
+    bases = {spec.id: spec for spec in catalog.specs if spec.max_adapter_rank}
+    cards = [_model(spec) for spec in catalog.specs]
+    cards += [_adapter(adapter, bases[adapter.base]) for adapter in adapters if adapter.base in bases]
+    return {"object": "list", "data": [card.model_dump() for card in cards]}
 
 
 def openapi(tasks: Sequence[Task], version: str) -> dict[str, Any]:
@@ -91,12 +95,18 @@ def _task(task: Task, catalog: Catalog) -> TaskCard:
 def _model(spec: ModelSpec) -> ModelCard:
     return ModelCard(
         id=spec.id,
+        root=spec.id,
         task=spec.task,
         default=spec.default,
         description=spec.description,
         licence=spec.licence,
         scores=tuple(ScoreCard(**score.model_dump()) for score in spec.scores),
     )
+
+
+def _adapter(adapter: Adapter, base: ModelSpec) -> ModelCard:
+    description = f"Adapter of rank {adapter.rank}."
+    return ModelCard(id=adapter.id, root=base.id, parent=base.id, task=base.task, description=description)
 
 
 def _operation(task: Task, method: Method) -> dict[str, Any]:

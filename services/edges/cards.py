@@ -41,12 +41,17 @@ class ScoreCard(_Card):
 
 
 class ModelCard(_Card):
-    """One model: an item of ``GET /v1/models``. The first four are OpenAI's."""
+    """One model, or one adapter of it: an item of ``GET /v1/models``. The first four are OpenAI's.
+
+    ``root`` and ``parent`` are as vLLM has them: of an adapter the parent is its base; what has none is a base.
+    """
 
     id: str
     object: str = "model"
     created: int = 0
     owned_by: str = "chorale"
+    root: str | None = None
+    parent: str | None = None
     task: str
     default: bool = False
     description: str = ""

@@ -4,6 +4,7 @@ Decodes, calls, encodes; a streamed answer is server-sent events (`events`). Ans
 record: no second validation, no dictionary.
 """
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
 from services import __version__
+from services.core.adapters import Adapter
 from services.core.catalog import Catalog
 from services.core.errors import Code, ServingError, invalid, unknown_field
 from services.core.inference import Backend
@@ -31,6 +33,8 @@ from services.edges.event_stream import EventStream
 from services.edges.status import WIRE, error_body, retry_after, too_large
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Adapters = Callable[[], Sequence[Adapter]]
+"""The adapters there are now; may read files."""
 
 _LARGE = 65_536
 _ESCAPES = 6
@@ -75,7 +79,12 @@ class RestApp(FastAPI):
 
 
 def build_rest_app(
-    tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter, settings: Settings
+    tasks: Sequence[Task],
+    backend: Backend,
+    catalog: Catalog,
+    meter: Meter,
+    settings: Settings,
+    adapters: Adapters = tuple,
 ) -> RestApp:
     """The REST application of these tasks, for mounting at ``/`` or below any prefix."""
     app = RestApp()
@@ -87,6 +96,7 @@ def build_rest_app(
                 app.handlers[method.route] = handler = make(endpoint, settings.max_request_bytes)
                 app.router.add_route(method.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
+    app.router.add_route("/v1/models", _models(catalog, adapters), methods=["GET"])
     return app
 
 
@@ -215,7 +225,6 @@ async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
 
 def _add_pages(app: FastAPI, tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter) -> None:
     listing = _json(announce.tasks(tasks, catalog))
-    models = _json(announce.models(catalog))
     schema = _json(announce.openapi(tasks, __version__))
 
     async def healthz(_: HttpRequest) -> HttpResponse:
@@ -233,11 +242,19 @@ def _add_pages(app: FastAPI, tasks: Sequence[Task], backend: Backend, catalog: C
         "/readyz": readyz,
         "/metrics": metrics,
         "/v1/tasks": _constant(listing),
-        "/v1/models": _constant(models),
         "/openapi.json": _constant(schema),
     }
     for path, page in pages.items():
         app.router.add_route(path, page, methods=["GET"])
+
+
+def _models(catalog: Catalog, adapters: Adapters) -> Handler:
+    """Adapters come and go while the models stay."""
+
+    async def page(_: HttpRequest) -> HttpResponse:
+        return _json(announce.models(catalog, await asyncio.to_thread(adapters)))
+
+    return page
 
 
 def _constant(response: HttpResponse) -> Handler:

@@ -1,4 +1,4 @@
-"""The ``chorale`` command: serve, demo, config, models, eval, bench."""
+"""The ``chorale`` command: serve, demo, config, models, adapters, eval, bench."""
 
 import sys
 import time
@@ -15,6 +15,7 @@ from services.core.errors import OperatorError, ServingError
 from services.core.settings import Settings
 from services.core.task import Task
 from services.runtime import greeting
+from services.runtime.cli_adapters import adapters_app
 from services.runtime.cli_models import evaluate, models_app
 from services.runtime.demo import demo_pages
 from services.runtime.loading import ensure_artefacts
@@ -24,6 +25,7 @@ from services.runtime.terminal import TasksOption, console, settings_from, world
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(models_app, name="models")
+app.add_typer(adapters_app, name="adapters")
 app.command("eval")(evaluate)
 
 

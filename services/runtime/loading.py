@@ -13,9 +13,10 @@ from models.curve import read_curve, settled
 from models.export import EXPORTERS
 from models.store import ArtefactStore
 from services.core import imports
+from services.core.adapters import AdapterLibrary
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec, read_catalog
-from services.core.engine import EngineOptions
+from services.core.engine import Engine, EngineOptions
 from services.core.errors import OperatorError
 from services.core.inference import InferenceService, Loaded, Pipeline
 from services.core.schema import Request
@@ -118,12 +119,19 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
         engine = engine_class(spec.engine).load(store.folder(spec), options)
         for path in dict.fromkeys(method.pipeline for method in task.methods):
             methods = [method for method in task.methods if method.pipeline == path]
-            pipeline = imports.load(path).load(spec, store.folder(spec), engine)
+            pipeline = _open_pipeline(path, spec, engine, settings)
             takes = tuple(method.request for method in methods)
             fit = (example for example in task.examples if isinstance(example, takes) and example.suits(spec))
             _warm_up(fit, pipeline)
             yield Loaded(spec, tuple(method.verb for method in methods), pipeline)
         meter.record(MODEL_LOAD_SECONDS, time.monotonic() - started, task.name, spec.id)
+
+
+def _open_pipeline(path: str, spec: ModelSpec, engine: Engine, settings: Settings) -> Pipeline:
+    """Pipelines of models that take adapters are handed the library of them."""
+    adapters = {"adapters": AdapterLibrary(settings.home, settings.adapter_roots)} if spec.max_adapter_rank else {}
+    pipeline: Pipeline = imports.load(path).load(spec, ArtefactStore(settings.home).folder(spec), engine, **adapters)
+    return pipeline
 
 
 def _warm_up(examples: Iterable[Request], pipeline: Pipeline) -> None:

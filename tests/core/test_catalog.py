@@ -38,6 +38,20 @@ def test_an_unknown_model_is_never_replaced_by_another(model: str) -> None:
     assert (caught.value.code, caught.value.param) == (Code.NOT_FOUND, "model")
 
 
+@pytest.mark.parametrize("model", ["a:poet", "a@1:poet", "a@1:poet@2", "s:poet"])
+def test_of_a_model_with_an_adapter_the_base_is_found_if_it_takes_some(model: str) -> None:
+    base = spec(default=True, aliases=("s",), max_adapter_rank=8)
+    assert Catalog([base]).resolve("t", model) is base
+    with pytest.raises(ServingError, match=r"use one of: a@1\."):
+        Catalog([spec(default=True, aliases=("s",))]).resolve("t", model)
+
+
+@pytest.mark.parametrize("model", ["b:poet", "a@2:poet", "a:", ":poet"])
+def test_of_a_model_with_an_adapter_the_base_must_be_known(model: str) -> None:
+    with pytest.raises(ServingError, match=r"use one of: a@1\."):
+        Catalog([spec(default=True, max_adapter_rank=8)]).resolve("t", model)
+
+
 def test_a_model_of_another_task_is_not_found_and_a_task_may_have_none() -> None:
     catalog = Catalog([spec(default=True)])
     for model in ("a", None):

@@ -50,6 +50,15 @@ def test_catalog_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         Settings()
 
 
+def test_adapter_roots_are_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert Settings().adapter_roots == ()
+    monkeypatch.setenv("CHORALE_ADAPTER_ROOTS", f"{tmp_path}, .")
+    assert Settings().adapter_roots == (tmp_path, Path.cwd())
+    monkeypatch.setenv("CHORALE_ADAPTER_ROOTS", str(tmp_path / "missing"))
+    with pytest.raises(ValidationError, match="no folder"):
+        Settings()
+
+
 def test_rest_and_grpc_need_a_port_each() -> None:
     with pytest.raises(ValidationError, match="need a port each"):
         Settings(rest_port=7000, grpc_port=7000)

@@ -1,7 +1,8 @@
-"""Adapters: low-rank changes to a base model, as versioned artefacts that are loaded while the model serves."""
+"""What an adapter is to those that run it."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,11 @@ class Adapter:
     def id(self) -> str:
         """``base@version:name@version``, as answers carry it."""
         return f"{self.base}:{self.name}@{self.version}"
+
+
+@runtime_checkable
+class AdapterUse(Protocol):
+    """Knows what runs on which adapter, in this process."""
+
+    def running(self, digest: str) -> int:
+        """How many sequences run on the adapter with this digest, or wait to."""

@@ -1,0 +1,81 @@
+"""vLLM's shapes of loading and unloading adapters: ``/v1/load_lora_adapter`` and ``/v1/unload_lora_adapter``.
+
+There the adapter's name alone is what requests give as their model; here that is ``<base>:<name>``. Both are taken.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.core.errors import Code, ServingError, invalid
+from services.tasks.llm.adapter_schema import LoadAdapterRequest, UnloadAdapterRequest
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    lora_name: str = Field(min_length=1)
+    base_model_name: str | None = None
+
+    @property
+    def target(self) -> dict[str, str | None]:
+        """Base, name and version."""
+        base, colon, adapter = self.lora_name.rpartition(":")
+        name, _, version = adapter.partition("@")
+        if colon and self.base_model_name not in (None, base):
+            raise ServingError(
+                Code.INVALID_ARGUMENT, "lora_name: names another base than base_model_name; give one.", "lora_name"
+            )
+        model = base if colon else self.base_model_name
+        return {"model": model, "name": name if version else adapter, "version": version or None}
+
+
+class LoadBody(_Body):
+    """Body of ``/v1/load_lora_adapter``."""
+
+    lora_path: str
+    load_inplace: bool = False
+
+
+class UnloadBody(_Body):
+    """Body of ``/v1/unload_lora_adapter``."""
+
+    lora_int_id: int | None = None
+    """vLLM's own number of it; means nothing here."""
+
+
+def decode_load(body: bytes) -> tuple[LoadAdapterRequest, str]:
+    """The request, and the name as the client said it.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    try:
+        given = LoadBody.model_validate_json(body)
+        request = LoadAdapterRequest.model_validate(
+            {**given.target, "path": given.lora_path, "load_inplace": given.load_inplace}
+        )
+    except ValidationError as error:
+        raise invalid(error) from error
+    return request, given.lora_name
+
+
+def decode_unload(body: bytes) -> tuple[UnloadAdapterRequest, str]:
+    """The request, and the name as the client said it.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    try:
+        given = UnloadBody.model_validate_json(body)
+        return UnloadAdapterRequest.model_validate(given.target), given.lora_name
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
+def encode_load(name: str) -> str:
+    """The answer, as plain text."""
+    return f"Success: LoRA adapter '{name}' added successfully."
+
+
+def encode_unload(name: str) -> str:
+    """The answer, as plain text."""
+    return f"Success: LoRA adapter '{name}' removed successfully."
