@@ -105,8 +105,8 @@ class Batcher:
         items: Sequence[Item],
         deadline: float,
         priority: Priority = Priority.NORMAL,
-    ) -> AsyncGenerator[Any]:
-        """As `submit`, but each result as soon as it and all before it are there.
+    ) -> AsyncGenerator[tuple[int, Any]]:
+        """As `submit`, but each result, with its index, as soon as it and all before it are there.
 
         Close it to take what still waits out of the queue. It raises what `submit` raises, after the results before
         the one that failed.
@@ -133,7 +133,7 @@ class Batcher:
                     ticket.future.result()  # raises: it is done, and not with results
                 if isinstance(found, ServingError):
                     raise found
-                yield found
+                yield index, found
         finally:
             self._leave(queue, ticket)
 

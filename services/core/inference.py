@@ -14,16 +14,18 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
-from services.core.context import CallContext
+from services.core.context import CallContext, Priority
+from services.core.engine import Generator
 from services.core.errors import Code, ServingError
+from services.core.generation.continuous import ContinuousBatcher
 from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
-from services.core.telemetry import QUEUE_DEPTH, TOKENS, BatchKey, Meter
+from services.core.telemetry import CACHE_BLOCKS, QUEUE_DEPTH, RUNNING, TOKENS, BatchKey, GenerationTelemetry, Meter
 
 PREPARE_INLINE = 4096
 """Characters up to which a request is prepared on the event loop (about 1 ms); longer ones go to a thread."""
@@ -55,7 +57,19 @@ class StreamingPipeline(Pipeline, Protocol):
     """One whose answers may also be had in parts."""
 
     def part(self, request: Any, items: Sequence[Item], index: int, output: Any) -> Response:
-        """Make the part of an answer that is the output of one item."""
+        """Make the part of an answer that is an output of one item."""
+
+
+@runtime_checkable
+class GeneratingPipeline(Protocol):
+    """One whose items are `Generation` records: outputs are what their readers say, lists of it in `finish`.
+
+    It has no ``run``; the service generates in its place. The rest is that of a `StreamingPipeline`.
+    """
+
+    @property
+    def generator(self) -> Generator:
+        """What continues the sequences."""
 
 
 class Backend(Protocol):
@@ -72,6 +86,21 @@ class Backend(Protocol):
 
     async def ready(self) -> Mapping[str, bool]:
         """Whether each task can answer now, by name."""
+
+
+class Executor(Protocol):
+    """Where items run: a `Batcher`, or a `ContinuousBatcher`."""
+
+    def refusal(self, key: BatchKey, deadline: float) -> ServingError | None:
+        """What `submit` would raise now for a single item."""
+
+    async def submit(self, key: BatchKey, items: Sequence[Item], deadline: float, priority: Priority) -> Sequence[Any]:
+        """The outputs of the items, in order."""
+
+    def stream(
+        self, key: BatchKey, items: Sequence[Item], deadline: float, priority: Priority
+    ) -> AsyncGenerator[tuple[int, Any]]:
+        """The same one by one, with the index of the item."""
 
 
 class Loaded(NamedTuple):
@@ -93,7 +122,7 @@ class InferenceService:
     Args:
         catalog: finds the model a request names.
         loaded: the models, once per method.
-        batcher: where all of them run.
+        batcher: where they run, but for those that generate.
         meter: where token counts go.
     """
 
@@ -101,6 +130,8 @@ class InferenceService:
         self._catalog = catalog
         self._loaded = {(model.spec.task, model.spec.id, verb): model for model in loaded for verb in model.verbs}
         self._batcher = batcher
+        self._continuous = ContinuousBatcher(GenerationTelemetry(meter))
+        self._executors: dict[BatchKey, Executor] = {}
         self._meter = meter
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._preparing = 0
@@ -108,16 +139,28 @@ class InferenceService:
         for model in loaded:
             for verb in model.verbs:
                 self._keys.setdefault((model.key.task, verb), []).append(model.key)
-            batcher.register(model.key, model.pipeline.run, model.spec.batch)
-            meter.watch(QUEUE_DEPTH, partial(batcher.depth, model.key), model.key.task, model.key.model)
+            self._executors[model.key] = self._register(model)
+
+    def _register(self, model: Loaded) -> Executor:
+        labels = (model.key.task, model.key.model)
+        if isinstance(model.pipeline, GeneratingPipeline):
+            generating, spec = self._continuous, model.spec
+            generating.register(model.key, model.pipeline.generator, spec.batch, spec.generation)
+            self._meter.watch(QUEUE_DEPTH, partial(generating.depth, model.key), *labels)
+            self._meter.watch(RUNNING, partial(generating.running, model.key), *labels)
+            self._meter.watch(CACHE_BLOCKS, partial(generating.blocks, model.key), *labels)
+            return generating
+        self._batcher.register(model.key, model.pipeline.run, model.spec.batch)
+        self._meter.watch(QUEUE_DEPTH, partial(self._batcher.depth, model.key), *labels)
+        return self._batcher
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of the model the request names, or of the task's default."""
         key, pipeline = self._find(task, method, request, context)
         items = await self._items(pipeline, request, context)
-        outputs = await self._batcher.submit(key, items, context.deadline, context.priority)
+        outputs = await self._executors[key].submit(key, items, context.deadline, context.priority)
         response = pipeline.finish(request, items, outputs)
-        self._meter.record(TOKENS, response.usage.tokens, task.name, key.model, "input")
+        self._count(key, response)
         return response
 
     async def stream(
@@ -126,20 +169,24 @@ class InferenceService:
         """The same in parts, each as soon as it and all before it are there."""
         key, pipeline = self._find(task, method, request, context)
         items = await self._items(pipeline, request, context)
-        outputs = self._batcher.stream(key, items, context.deadline, context.priority)
+        outputs = self._executors[key].stream(key, items, context.deadline, context.priority)
         async with aclosing(outputs):
-            index = 0
-            async for output in outputs:
+            async for index, output in outputs:
                 part = cast("StreamingPipeline", pipeline).part(request, items, index, output)
-                self._meter.record(TOKENS, part.usage.tokens, task.name, key.model, "input")
-                index += 1
+                self._count(key, part)
                 yield part
+
+    def _count(self, key: BatchKey, response: Response) -> None:
+        for kind, tokens in response.usage.by_kind.items():
+            self._meter.record(TOKENS, tokens, key.task, key.model, kind)
 
     def _find(self, task: Task, method: Method, request: Request, context: CallContext) -> tuple[BatchKey, Pipeline]:
         """The model that the request means, if its queue has room."""
         spec = self._catalog.resolve(task.name, request.model, request.suits)
         model = self._loaded[task.name, spec.id, method.verb]
-        if error := self._batcher.refusal(model.key, context.deadline):  # this queue may be full, and others not
+        if error := self._executors[model.key].refusal(
+            model.key, context.deadline
+        ):  # this queue may be full, and others not
             raise error
         return model.key, model.pipeline
 
@@ -147,7 +194,7 @@ class InferenceService:
         """Why any of the task's models would refuse; None while one of them has room."""
         error = None
         for key in self._keys.get((task.name, method.verb), ()):
-            error = self._batcher.refusal(key, deadline)
+            error = self._executors[key].refusal(key, deadline)
             if error is None:
                 return None
         return error
@@ -185,25 +232,27 @@ class InferenceService:
     @property
     def lanes(self) -> tuple[int, ...]:
         """Ids of the threads that run engines."""
-        return self._batcher.lanes
+        return self._batcher.lanes + self._continuous.lanes
 
     @property
     def waiting(self) -> int:
         """Items in the queue."""
-        return self._batcher.waiting
+        return self._batcher.waiting + self._continuous.waiting
 
     @property
     def work_seconds(self) -> float:
         """Engine time on hand, waiting or running."""
-        return self._batcher.work_seconds
+        return self._batcher.work_seconds + self._continuous.work_seconds
 
     def abort(self) -> None:
         """Fail what still waits: the time to drain is over. Call on the event loop."""
         self._batcher.abort()
+        self._continuous.abort()
 
     def close(self) -> None:
         """Finish what waits, then free the engines."""
         self._batcher.close()
+        self._continuous.close()
         self._threads.shutdown(cancel_futures=True)
         for model in self._loaded.values():
             model.pipeline.close()

@@ -5,6 +5,7 @@ Field names are those of the matching protobuf messages.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -147,6 +148,11 @@ class Usage(Record):
     """What the request cost."""
 
     tokens: int = Field(default=0, description="Model tokens computed for this request.")
+
+    @property
+    def by_kind(self) -> Mapping[str, int]:
+        """What metrics count, by its kind."""
+        return {"input": self.tokens}
 
 
 class Response(Record):

@@ -8,6 +8,7 @@ Labels are bounded: no user text, no client-given names.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple, Protocol
 
 from services.core.errors import Code
@@ -45,7 +46,11 @@ REQUEST_SECONDS = Metric(
 )
 INFLIGHT = Metric("chorale_inflight", MetricKind.GAUGE, "Requests being answered.", ("task", "protocol"))
 QUEUE_SECONDS = Metric(
-    "chorale_queue_seconds", MetricKind.HISTOGRAM, "Time an item waited for a lane.", _MODEL, LATENCY_BUCKETS
+    "chorale_queue_seconds",
+    MetricKind.HISTOGRAM,
+    "Time an item waited for a lane, or a sequence for its first step.",
+    _MODEL,
+    LATENCY_BUCKETS,
 )
 BATCH_SIZE = Metric(
     "chorale_batch_size", MetricKind.HISTOGRAM, "Items in one engine run.", _MODEL, (1, 2, 4, 8, 16, 32, 64, 128)
@@ -66,6 +71,22 @@ BATCH_FILL = Metric(
 )
 QUEUE_DEPTH = Metric("chorale_queue_depth", MetricKind.GAUGE, "Items waiting for a lane.", _MODEL)
 TOKENS = Metric("chorale_tokens_total", MetricKind.COUNTER, "Model tokens computed.", (*_MODEL, "kind"))
+RUNNING = Metric("chorale_running_sequences", MetricKind.GAUGE, "Sequences being generated.", _MODEL)
+CACHE_BLOCKS = Metric("chorale_cache_blocks", MetricKind.GAUGE, "Blocks of the KV cache that sequences hold.", _MODEL)
+TIME_TO_FIRST_TOKEN = Metric(
+    "chorale_time_to_first_token_seconds",
+    MetricKind.HISTOGRAM,
+    "Time from a sequence's submission to its first token.",
+    _MODEL,
+    LATENCY_BUCKETS,
+)
+INTER_TOKEN = Metric(
+    "chorale_inter_token_seconds",
+    MetricKind.HISTOGRAM,
+    "Time between two tokens of a sequence.",
+    _MODEL,
+    LATENCY_BUCKETS,
+)
 MODEL_LOAD_SECONDS = Metric("chorale_model_load_seconds", MetricKind.GAUGE, "Time it took to load a model.", _MODEL)
 
 METRICS = (
@@ -77,6 +98,10 @@ METRICS = (
     BATCH_FILL,
     QUEUE_DEPTH,
     TOKENS,
+    RUNNING,
+    CACHE_BLOCKS,
+    TIME_TO_FIRST_TOKEN,
+    INTER_TOKEN,
     MODEL_LOAD_SECONDS,
 )
 
@@ -149,3 +174,27 @@ class BatchTelemetry:
         recorders.size(len(waits))
         recorders.cost(cost)
         recorders.fill(cost / padded_cost if padded_cost else 1.0)
+
+
+class GenerationTelemetry:
+    """Records what a `ContinuousBatcher` reports."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._recorder = cache(lambda metric, key: meter.recorder(metric, key.task, key.model))
+
+    def stepped(self, key: BatchKey, sequences: int, tokens: int) -> None:
+        """A step computes so many tokens of so many sequences."""
+        self._recorder(BATCH_SIZE, key)(sequences)
+        self._recorder(BATCH_COST, key)(tokens)
+
+    def joined(self, key: BatchKey, waited: float) -> None:
+        """A sequence is in its first step."""
+        self._recorder(QUEUE_SECONDS, key)(waited)
+
+    def first(self, key: BatchKey, seconds: float) -> None:
+        """A sequence has its first token."""
+        self._recorder(TIME_TO_FIRST_TOKEN, key)(seconds)
+
+    def next(self, key: BatchKey, seconds: float) -> None:
+        """A sequence has another one."""
+        self._recorder(INTER_TOKEN, key)(seconds)

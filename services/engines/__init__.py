@@ -11,10 +11,11 @@ ENGINES = {
     "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
     "torch-lm": "services.engines.torch_lm.engine:TorchGenerator",
     "echo": "services.engines.echo:EchoEngine",
+    "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",
 }
 
-TEST_ENGINES = frozenset({"fake"})
+TEST_ENGINES = frozenset({"fake", "fake-lm"})
 """Refused by ``chorale serve`` and ``chorale bench``."""
 
 

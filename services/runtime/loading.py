@@ -18,7 +18,7 @@ from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec, read_catalog
 from services.core.engine import Engine, EngineOptions
 from services.core.errors import OperatorError
-from services.core.inference import InferenceService, Loaded, Pipeline
+from services.core.inference import GeneratingPipeline, InferenceService, Loaded, Pipeline
 from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Task, discover
@@ -135,7 +135,12 @@ def _open_pipeline(path: str, spec: ModelSpec, engine: Engine, settings: Setting
 
 
 def _warm_up(examples: Iterable[Request], pipeline: Pipeline) -> None:
-    """Answer the task's examples once, so that the first caller does not pay for what engines do lazily."""
+    """Answer the task's examples once, so that the first caller does not pay for what engines do lazily.
+
+    Generators have computed something when they are loaded.
+    """
+    if isinstance(pipeline, GeneratingPipeline):
+        return
     for example in examples:
         items = pipeline.prepare(example)
         pipeline.finish(example, items, pipeline.run([item.payload for item in items]))

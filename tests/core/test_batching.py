@@ -1032,7 +1032,7 @@ def test_abort_fails_what_waits_and_lets_what_runs_end() -> None:
 @given(policies, st.lists(costs, min_size=1, max_size=5), st.integers(1, 3))
 def test_a_stream_is_what_submit_gives_one_by_one(policy: BatchPolicy, calls: list[list[int]], lanes: int) -> None:
     async def stream(batcher: Batcher, own: list[Item]) -> list[Any]:
-        return [result async for result in batcher.stream("k", own, later())]
+        return [result async for _, result in batcher.stream("k", own, later())]
 
     async def main() -> None:
         with batching(lambda payloads: [payload * 2 for payload in payloads], policy, lanes) as batcher:
@@ -1055,7 +1055,7 @@ def test_a_stream_gives_up_what_is_left_when_it_is_closed() -> None:
 
         with batching(engine, BatchPolicy(group_items=1, window_items=1)) as batcher:
             results = batcher.stream("k", [Item(n, 1) for n in range(10)], later())
-            assert await anext(results) == 0
+            assert await anext(results) == (0, 0)
             await results.aclose()
             assert batcher.waiting == 0
             gate.set()

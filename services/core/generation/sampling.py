@@ -1,4 +1,5 @@
 import numpy as np
+
 from services.core.generation.records import Row, SamplingParams, Token
 
 

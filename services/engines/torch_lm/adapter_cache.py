@@ -6,10 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import torch
-from safetensors import SafetensorError
 
 from services.core.adapters import Adapter
-from services.core.errors import Code, ServingError
 from services.engines.torch_lm.lora import LoadedAdapter, bytes_of, read_adapter
 
 
@@ -36,7 +34,7 @@ class AdapterCache:
             in_use: digests of those that must stay.
 
         Raises:
-            ServingError: it cannot be read.
+            ServingError: it cannot be read, or is not what was checked.
         """
         if adapter.digest in self._loaded:
             self._loaded.move_to_end(adapter.digest)
@@ -48,10 +46,7 @@ class AdapterCache:
         if not loading.done():
             return False
         del self._loading[adapter.digest]
-        try:
-            self._loaded[adapter.digest] = loading.result()
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
-            raise ServingError(Code.UNAVAILABLE, f"Adapter {adapter.id} cannot be read; load it again.") from error
+        self._loaded[adapter.digest] = loading.result()
         self._make_room({adapter.digest, *in_use})
         return True
 

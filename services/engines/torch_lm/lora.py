@@ -6,7 +6,6 @@ a product per adapter costs a CPU more in calls than in arithmetic (measured: se
 Source: Hu et al. 2021, "LoRA"; the batching is that of Chen et al. 2023, "Punica", by a mask instead of a kernel.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.core.adapters import Adapter
+from services.core.adapters import Adapter, damage, read_config
+from services.core.errors import Code, ServingError
 
 _PREFIX = "base_model.model."
 
@@ -33,18 +33,22 @@ LoadedAdapter = Mapping[str, Matrices]
 
 
 def read_adapter(adapter: Adapter, dtype: torch.dtype, device: torch.device) -> LoadedAdapter:
-    """The matrices of an adapter in PEFT's format, filled up to its largest rank."""
-    config = json.loads((adapter.folder / "adapter_config.json").read_text(encoding="utf-8"))
+    """The matrices of an adapter in PEFT's format.
+
+    Raises:
+        ServingError: the files are not those that were checked.
+    """
+    if fault := damage(adapter):
+        raise ServingError(Code.UNAVAILABLE, f"{fault}; load the adapter again.", "model")
+    scaling = read_config(adapter.folder).scaling
     loaded: dict[str, Matrices] = {}
     with safe_open(adapter.folder / "adapter_model.safetensors", framework="pt") as file:
         for name in file.keys():  # noqa: SIM118  # it is no mapping
             path, found, _ = name.removeprefix(_PREFIX).partition(".lora_A.")
             if found:
-                down = file.get_tensor(name).float()
-                up = file.get_tensor(name.replace(".lora_A.", ".lora_B.")).float().t() * _scaling(
-                    config, path, len(down)
-                )
-                loaded[path] = Matrices(*(_filled(one, adapter.rank).to(device, dtype) for one in (down, up)))
+                down = file.get_tensor(name)
+                up = file.get_tensor(name.replace(".lora_A.", ".lora_B.")).float().t() * scaling
+                loaded[path] = Matrices(*(one.contiguous().to(device, dtype) for one in (down, up)))
     return loaded
 
 
@@ -160,12 +164,3 @@ def _wrap(model: nn.Module, head: nn.Module | None, mix: Mix) -> Iterator[tuple[
         wrapped = LoraLinear(module, mix)
         setattr(model.get_submodule(parent), name, wrapped)
         yield path, wrapped
-
-
-def _scaling(config: Mapping[str, object], path: str, rank: int) -> float:
-    alpha = float(str(config.get("lora_alpha", rank)))
-    return float(alpha / (rank**0.5 if config.get("use_rslora") else rank))
-
-
-def _filled(matrix: Tensor, rank: int) -> Tensor:
-    return functional.pad(matrix, (0, 0, 0, rank - len(matrix)))

@@ -1,5 +1,6 @@
 """Request and answer of text generation; fields are those of ``chorale.llm.v1``."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -164,6 +165,11 @@ class GenerationUsage(Usage):
     prompt_tokens: int = Field(default=0, description="Of the prompt, once for each answer's own.")
     cached_tokens: int = Field(default=0, description="Of those, how many were computed for an earlier request.")
     completion_tokens: int = Field(default=0, description="Generated, all answers together.")
+
+    @property
+    def by_kind(self) -> Mapping[str, int]:
+        """What metrics count, by its kind."""
+        return {"input": self.prompt_tokens, "output": self.completion_tokens}
 
 
 class GenerateResponse(Response):
