@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
+from services.core.bodies import read_body
 from services.core.dialect import Call, Dialect, Writer
 from services.core.errors import ServingError
 from services.core.schema import Request
@@ -15,7 +16,7 @@ from services.edges.answers import answer_response, error_response
 from services.edges.disconnect import CancelledOnDisconnect
 from services.edges.endpoint import Endpoint, request_id
 from services.edges.event_stream import EventStream
-from services.edges.native import read_request, to_json
+from services.edges.native import to_json
 from services.edges.requests import read_headers, read_json
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
@@ -29,7 +30,7 @@ def unary(endpoint: Endpoint, max_bytes: int) -> Handler:
         identity = request_id(headers)
 
         async def decode() -> Request:
-            return read_request(await read_json(request.receive, headers, max_bytes), endpoint.method.request)
+            return read_body(await read_json(request.receive, headers, max_bytes), endpoint.method.request)
 
         try:
             with CancelledOnDisconnect(request.scope):

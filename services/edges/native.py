@@ -1,17 +1,13 @@
 """A task's own routes, as a dialect among others: bodies are its requests, answers its records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-from pydantic_core import from_json
-
-from services.core.dialect import Call
-from services.core.errors import invalid, unknown_field
+from services.core.bodies import read_body
+from services.core.dialect import Call, Dialect
+from services.core.imports import load
 from services.core.schema import Request, Response
-from services.core.task import Method
-
-_LARGE = 65_536
+from services.core.task import Kind, Method, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,13 @@ class Native:
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "NativeWriter"]:
         """The request, and how its answer is written."""
-        return Call(self.method, (read_request(body, self.method.request),)), NativeWriter()
+        return Call(self.method, (read_body(body, self.method.request),)), NativeWriter()
+
+
+def routes_of(task: Task) -> Iterator[Dialect]:
+    """A task's own routes, and those in which it speaks like others."""
+    yield from (Native(method) for method in task.methods if method.kind is not Kind.BIDI)
+    yield from map(load, task.dialects)
 
 
 class NativeWriter:
@@ -56,25 +58,3 @@ def to_json(answer: Response) -> bytes:
     """An answer as JSON."""
     content: bytes = answer.__pydantic_serializer__.to_json(answer, exclude_none=True)
     return content
-
-
-def read_request(body: bytes | bytearray, record: type[Request]) -> Request:
-    """The request that a body is. Raises ServingError."""
-    if len(body) > _LARGE:
-        _refuse_unknown_fields(body, record)
-    try:
-        return record.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid(error) from error
-
-
-def _refuse_unknown_fields(body: bytes | bytearray, record: type[Request]) -> None:
-    """Pydantic collects one error per unknown field: seconds, for a large body made of them. This finds the first."""
-    try:
-        fields = from_json(body)
-    except ValueError:
-        return  # the decoder proper says what is wrong
-    if isinstance(fields, dict) and (
-        unknown := next((name for name in fields if name not in record.model_fields), None)
-    ):
-        raise unknown_field(unknown)

@@ -3,7 +3,7 @@
 What the routes do is in `handlers`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -15,7 +15,6 @@ from services import __version__
 from services.core.catalog import Catalog
 from services.core.dialect import Dialect
 from services.core.errors import Code, ServingError
-from services.core.imports import load
 from services.core.inference import Backend
 from services.core.settings import Settings
 from services.core.task import Kind, Task
@@ -24,7 +23,7 @@ from services.edges import announce
 from services.edges.answers import error_response, json_response
 from services.edges.endpoint import Endpoint, request_id
 from services.edges.handlers import Handler, any_call, unary
-from services.edges.native import Native
+from services.edges.native import Native, routes_of
 from services.edges.requests import read_headers
 
 
@@ -71,19 +70,13 @@ def build_rest_app(
     """The REST application of these tasks, for mounting at ``/`` or below any prefix."""
     app = RestApp()
     for task in tasks:
-        for dialect in _dialects(task):
+        for dialect in routes_of(task):
             endpoint = Endpoint(task, dialect.method, "rest", backend, meter, settings)
             app.endpoints[dialect.route] = endpoint
             app.handlers[dialect.route] = handler = _handler(endpoint, dialect, settings.max_request_bytes)
             app.router.add_route(dialect.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
     return app
-
-
-def _dialects(task: Task) -> Iterator[Dialect]:
-    """Every route of a task: its own, then those that speak like others."""
-    yield from (Native(method) for method in task.methods if method.kind is not Kind.BIDI)
-    yield from map(load, task.dialects)
 
 
 def _handler(endpoint: Endpoint, dialect: Dialect, max_bytes: int) -> Handler:

@@ -33,4 +33,5 @@ TASK = Task(
     ),
     grpc_port=9007,
     opt_in=True,
+    dialects=("services.tasks.llm.openai.chat:DIALECT", "services.tasks.llm.openai.completions:DIALECT"),
 )

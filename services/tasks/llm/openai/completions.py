@@ -1,0 +1,149 @@
+"""``/v1/completions``: prompts in OpenAI's older shape."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any, Self, cast
+
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from services.core.bodies import read_body
+from services.core.dialect import Call
+from services.core.errors import invalid
+from services.core.schema import Response
+from services.tasks.llm import GENERATE, STREAM_GENERATE
+from services.tasks.llm.openai.fields import Body, Ignored, only
+from services.tasks.llm.openai.writing import Fields, Pages, finite
+from services.tasks.llm.parameters import as_many, bounded
+from services.tasks.llm.schema import MAX_LOGPROBS, GeneratePart, GenerateRequest, GenerateResponse, TokenLogprob
+
+MAX_PROMPTS = 64
+MAX_TOKENS = 16
+"""Generated unless a body says how many, as OpenAI has it."""
+
+_KIND = "text_completion"
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, tuple) and any(isinstance(item, int | list) for item in value):
+        raise PydanticCustomError("token_ids", "Give texts; prompts of token ids are not served")
+    return value
+
+
+Prompts = Annotated[
+    tuple[str, ...],
+    Field(min_length=1),
+    BeforeValidator(_texts),
+    bounded("prompts or token ids", MAX_PROMPTS),
+    BeforeValidator(as_many),  # the last one listed runs first
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class CompletionBody(Body):
+    """Prompts to be continued, in OpenAI's shape."""
+
+    prompt: Prompts = Field(description=f"A text, or up to {MAX_PROMPTS}; streamed, one.")
+    echo: bool = Field(default=False, description="Whether answers begin with the prompt.")
+    logprobs: int | None = Field(
+        default=None, ge=0, le=MAX_LOGPROBS, description="Tell log-probabilities, with so many alternatives."
+    )
+    best_of: int | None = Field(default=None, description="The same as `n`.")
+    suffix: Annotated[Ignored, only("")] = None
+
+    @model_validator(mode="after")
+    def _is_served(self) -> Self:
+        if self.best_of not in (None, self.n):
+            raise PydanticCustomError("best_of", "best_of: leave it out, or give the same as n")
+        if self.echo and self.logprobs is not None:
+            raise PydanticCustomError("echo", "echo: leave it out with logprobs; a prompt's own are not served")
+        if self.stream and len(self.prompt) > 1:
+            raise PydanticCustomError("prompt", "prompt: give one with stream, or several without")
+        return self
+
+    def native(self) -> tuple[GenerateRequest, ...]:
+        """The same as the task's own requests. Raises ValidationError."""
+        fields = {"max_tokens": MAX_TOKENS, **self.shared(), "logprobs": self.logprobs}
+        return tuple(GenerateRequest(prompt=prompt, **fields) for prompt in self.prompt)
+
+
+class Completions:
+    """The route."""
+
+    route = "/v1/completions"
+    method = GENERATE
+    body = CompletionBody
+
+    def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "CompletionWriter"]:
+        """The requests, and how their answer is written. Raises ServingError."""
+        asked = read_body(body, CompletionBody)
+        try:
+            requests = asked.native()
+        except ValidationError as error:
+            raise invalid(error) from error
+        return Call(STREAM_GENERATE if asked.stream else GENERATE, requests), CompletionWriter(identity, asked)
+
+
+DIALECT = Completions()
+
+
+class CompletionWriter:
+    """Writes the answer to one body."""
+
+    def __init__(self, identity: str, asked: CompletionBody) -> None:
+        self._pages = Pages(identity, "cmpl", with_usage=asked.stream_options.include_usage)
+        self._with_logprobs = asked.logprobs is not None
+        self._before = asked.prompt if asked.echo else ("",) * len(asked.prompt)
+        self._lengths: dict[int, int] = {}
+
+    def whole(self, answers: Sequence[Response]) -> bytes:
+        """A ``text_completion``: the choices of the first prompt, then those of the next."""
+        found = cast("Sequence[GenerateResponse]", answers)
+        self._pages.count(found[0].model, (answer.usage for answer in found))
+        given = [
+            (before + choice.text, choice)
+            for before, answer in zip(self._before, found, strict=True)
+            for choice in answer.choices
+        ]
+        choices = [
+            self._choice(index, text, choice.logprobs, choice.finish_reason)
+            for index, (text, choice) in enumerate(given)
+        ]
+        return self._pages.whole(_KIND, choices)
+
+    def part(self, part: Response) -> Iterator[bytes]:
+        """Its chunk."""
+        some = cast("GeneratePart", part)
+        self._pages.count(some.model, (some.usage,))
+        text = some.text if some.index in self._lengths else self._before[0] + some.text
+        yield self._pages.chunk(_KIND, self._choice(some.index, text, some.logprobs, some.finish_reason))
+
+    def end(self) -> Iterable[bytes]:
+        """What it cost, if asked for."""
+        return self._pages.end(_KIND)
+
+    def _choice(self, index: int, text: str, tokens: Sequence[TokenLogprob], reason: str | None) -> Fields:
+        offsets = self._offsets(index, tokens)
+        logprobs = {**_logprobs(tokens), "text_offset": offsets} if self._with_logprobs else None
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+    def _offsets(self, index: int, tokens: Sequence[TokenLogprob]) -> list[int]:
+        """Where tokens begin in the text of an answer, all that came before them counted."""
+        offsets, end = [], self._lengths.get(index, 0)
+        for token in tokens:
+            offsets.append(end)
+            end += len(token.token)
+        self._lengths[index] = end
+        return offsets
+
+
+def _logprobs(tokens: Sequence[TokenLogprob]) -> Fields:
+    return {
+        "tokens": [token.token for token in tokens],
+        "token_logprobs": [finite(token.logprob) for token in tokens],
+        "top_logprobs": list(map(_alternatives, tokens)),
+    }
+
+
+def _alternatives(token: TokenLogprob) -> dict[str, float]:
+    """The token that came is among them, as OpenAI has it."""
+    return {one.token: finite(one.logprob) for one in token.top} | {token.token: finite(token.logprob)}
