@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.core.schema import Record, Response, Text, Usage
@@ -11,6 +11,9 @@ from services.tasks.llm.parameters import Continuation, bounded
 MAX_MESSAGES = 1024
 MAX_LOGPROBS = 20
 MAX_SCHEMA = 65_536
+
+Logprob = Annotated[float, AfterValidator(lambda logprob: max(logprob, -9999.0))]
+"""That of a probability of zero is what OpenAI writes for it: JSON has no infinity."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -80,7 +83,7 @@ class Alternative(Record):
 
     token: str = Field(description="Its text.")
     bytes: tuple[int, ...] = Field(default=(), description="Its bytes: a token may be part of a character.")
-    logprob: float = Field(description="Natural logarithm of its probability.")
+    logprob: Logprob = Field(description="Natural logarithm of its probability.")
 
 
 class TokenLogprob(Record):
@@ -88,7 +91,7 @@ class TokenLogprob(Record):
 
     token: str = Field(description="Its text.")
     bytes: tuple[int, ...] = Field(default=(), description="Its bytes: a token may be part of a character.")
-    logprob: float = Field(description="Natural logarithm of its probability, before temperature and penalties.")
+    logprob: Logprob = Field(description="Natural logarithm of its probability, before temperature and penalties.")
     top: tuple[Alternative, ...] = Field(default=(), description="The most probable at its place, best first.")
 
 

@@ -11,7 +11,7 @@ from services.core.errors import invalid
 from services.core.schema import Response
 from services.tasks.llm import GENERATE, STREAM_GENERATE
 from services.tasks.llm.openai.chat_body import ChatBody
-from services.tasks.llm.openai.writing import Fields, Pages, finite
+from services.tasks.llm.openai.writing import Fields, Pages
 from services.tasks.llm.schema import Alternative, Choice, GeneratePart, GenerateResponse, TokenLogprob
 
 _WHOLE = "chat.completion"
@@ -96,4 +96,4 @@ def _told(token: TokenLogprob) -> Fields:
 
 
 def _token(token: TokenLogprob | Alternative) -> Fields:
-    return {"token": token.token, "bytes": token.bytes, "logprob": finite(token.logprob)}
+    return {"token": token.token, "bytes": token.bytes, "logprob": token.logprob}

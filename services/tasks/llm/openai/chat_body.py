@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from services.tasks.llm.openai.fields import Body, Ignored, Inner, only
@@ -93,6 +93,13 @@ class ChatBody(Body):
     web_search_options: Annotated[Ignored, only()] = None
     reasoning_effort: Annotated[Ignored, only("none")] = None
     verbosity: Annotated[Ignored, only("medium")] = None
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _beside_the_tokens_own(cls, top: int, info: ValidationInfo) -> int:
+        if top and not info.data.get("logprobs"):
+            raise PydanticCustomError("top_logprobs", "Give logprobs, too, or leave it out")
+        return top
 
     def native(self) -> GenerateRequest:
         """The same as the task's own request. Raises ValidationError."""

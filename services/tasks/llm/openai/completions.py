@@ -1,9 +1,9 @@
 """``/v1/completions``: prompts in OpenAI's older shape."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any, Self, cast
+from typing import Annotated, Any, cast
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
 
 from services.core.bodies import read_body
@@ -12,7 +12,7 @@ from services.core.errors import invalid
 from services.core.schema import Response
 from services.tasks.llm import GENERATE, STREAM_GENERATE
 from services.tasks.llm.openai.fields import Body, Ignored, only
-from services.tasks.llm.openai.writing import Fields, Pages, finite
+from services.tasks.llm.openai.writing import Fields, Pages
 from services.tasks.llm.parameters import as_many, bounded
 from services.tasks.llm.schema import MAX_LOGPROBS, GeneratePart, GenerateRequest, GenerateResponse, TokenLogprob
 
@@ -50,15 +50,28 @@ class CompletionBody(Body):
     best_of: int | None = Field(default=None, description="The same as `n`.")
     suffix: Annotated[Ignored, only("")] = None
 
-    @model_validator(mode="after")
-    def _is_served(self) -> Self:
-        if self.best_of not in (None, self.n):
-            raise PydanticCustomError("best_of", "best_of: leave it out, or give the same as n")
-        if self.echo and self.logprobs is not None:
-            raise PydanticCustomError("echo", "echo: leave it out with logprobs; a prompt's own are not served")
-        if self.stream and len(self.prompt) > 1:
-            raise PydanticCustomError("prompt", "prompt: give one with stream, or several without")
-        return self
+    # A field's check sees the fields before it.
+
+    @field_validator("prompt")
+    @classmethod
+    def _one_when_streamed(cls, prompts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if info.data.get("stream") and len(prompts) > 1:
+            raise PydanticCustomError("several_prompts", "Give one with stream, or several without")
+        return prompts
+
+    @field_validator("logprobs")
+    @classmethod
+    def _not_of_prompts(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("echo"):
+            raise PydanticCustomError("echo", "Leave it out, or echo: a prompt's own are not served")
+        return logprobs
+
+    @field_validator("best_of")
+    @classmethod
+    def _all_that_are_best(cls, best_of: int | None, info: ValidationInfo) -> int | None:
+        if best_of != info.data.get("n"):
+            raise PydanticCustomError("best_of", "Leave it out, or give the same as n")
+        return best_of
 
     def native(self) -> tuple[GenerateRequest, ...]:
         """The same as the task's own requests. Raises ValidationError."""
@@ -139,11 +152,11 @@ class CompletionWriter:
 def _logprobs(tokens: Sequence[TokenLogprob]) -> Fields:
     return {
         "tokens": [token.token for token in tokens],
-        "token_logprobs": [finite(token.logprob) for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": list(map(_alternatives, tokens)),
     }
 
 
 def _alternatives(token: TokenLogprob) -> dict[str, float]:
     """The token that came is among them, as OpenAI has it."""
-    return {one.token: finite(one.logprob) for one in token.top} | {token.token: finite(token.logprob)}
+    return {one.token: one.logprob for one in token.top} | {token.token: token.logprob}

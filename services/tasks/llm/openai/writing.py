@@ -8,15 +8,7 @@ from pydantic_core import to_json
 
 from services.tasks.llm.schema import GenerationUsage
 
-_LEAST = -9999.0
-"""What OpenAI writes for a probability of zero, whose logarithm JSON has no number for."""
-
 Fields = dict[str, Any]
-
-
-def finite(logprob: float) -> float:
-    """A log-probability that JSON can say."""
-    return max(logprob, _LEAST)
 
 
 class Pages:
