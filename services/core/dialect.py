@@ -32,21 +32,17 @@ class Call:
         return self.method.kind is Kind.SERVER_STREAM
 
 
-class PartWriter(Protocol):
-    """Writes one streamed answer."""
+class Writer(Protocol):
+    """Writes the answer to one call, whole or in parts."""
+
+    def whole(self, answers: Sequence[Response]) -> bytes:
+        """The body of an answer; there is one for each request."""
 
     def part(self, part: Response) -> Iterable[bytes]:
         """The events that tell of a part."""
 
     def end(self) -> Iterable[bytes]:
         """The events after the last part."""
-
-
-class Writer(PartWriter, Protocol):
-    """Writes one answer, whole or in parts."""
-
-    def whole(self, answers: Sequence[Response]) -> bytes:
-        """The body of an answer, one answer per request."""
 
 
 class Dialect(Protocol):

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
-from services.core.dialect import PartWriter
+from services.core.dialect import Writer
 from services.core.errors import Code, ServingError
 from services.core.schema import Response
 from services.edges.disconnect import CancelledOnDisconnect, hang_up
@@ -19,9 +19,7 @@ from services.edges.status import error_body
 class EventStream(HttpResponse):
     """A streamed answer on its way: ``first``, then what ``parts`` brings, as ``writer`` writes it."""
 
-    def __init__(
-        self, first: Response | None, parts: AsyncGenerator[Response], identity: str, writer: PartWriter
-    ) -> None:
+    def __init__(self, first: Response | None, parts: AsyncGenerator[Response], identity: str, writer: Writer) -> None:
         super().__init__(media_type=MEDIA, headers={REQUEST_ID: identity, "cache-control": "no-cache"})
         del self.headers["content-length"]
         self._part = first

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from services.core.errors import Code
 from services.edges.status import WIRE
+from services.tasks.llm.openai.chat_body import ChatBody
+from services.tasks.llm.openai.completion_body import CompletionBody
 from tests.edges.test_fuzz import JSON
 from tests.tasks.llm.parrot import MODEL, Served
 
@@ -106,50 +108,44 @@ async def test_a_large_body_of_unknown_fields_is_refused_by_the_first(served: Se
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "field0")
 
 
-MESSAGES = st.lists(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "role": JSON | st.sampled_from(["system", "developer", "user", "assistant", "tool"]),
-            "content": JSON | st.text(max_size=20) | st.lists(st.fixed_dictionaries({"type": st.just("text")})),
-            "name": JSON,
-            "tool_calls": JSON,
-        },
-    ),
-    max_size=3,
-)
+PARTS = st.lists(st.fixed_dictionaries({"type": st.just("text"), "text": st.text(max_size=9)}), max_size=3)
 BOTH: dict[str, st.SearchStrategy[Any]] = {
-    "model": JSON | st.just(MODEL),
-    "max_tokens": JSON | st.integers(-1, 5),
-    "temperature": JSON | st.floats(-1, 3),
-    "n": JSON | st.integers(0, 3),
-    "stop": JSON | st.text(max_size=3) | st.lists(st.text(max_size=3), max_size=3),
-    "logit_bias": JSON | st.dictionaries(st.integers(-1, 9).map(str), st.integers(-101, 101), max_size=3),
-    "seed": JSON,
-    "stream": JSON | st.booleans(),
-    "stream_options": JSON | st.fixed_dictionaries({"include_usage": st.booleans()}),
+    "model": st.just(MODEL),
+    "max_tokens": st.integers(1, 5),
+    "temperature": st.none() | st.floats(0, 2),
+    "n": st.integers(1, 3),
+    "stop": st.text(min_size=1, max_size=3) | st.lists(st.text(min_size=1, max_size=3), max_size=3),
+    "logit_bias": st.dictionaries(st.integers(0, 9).map(str), st.integers(-100, 100), max_size=3),
+    "seed": st.none() | st.integers(-9, 9),
+    "stream": st.booleans(),
+    "stream_options": st.fixed_dictionaries({"include_usage": st.booleans()}),
     "user": JSON,
-    "extra": JSON,
 }
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "developer", "user", "assistant", "tool"])},
+    optional={"content": st.none() | st.text(max_size=20) | PARTS, "name": JSON},
+)
+FORMAT = st.sampled_from([{"type": "text"}, {"type": "json_object"}]) | st.fixed_dictionaries(
+    {"type": st.just("json_schema"), "json_schema": st.fixed_dictionaries({"schema": st.dictionaries(st.text(), JSON)})}
+)
 CHAT_BODIES = st.fixed_dictionaries(
-    {"messages": JSON | MESSAGES},
-    optional={
-        **BOTH,
-        "logprobs": JSON | st.booleans(),
-        "top_logprobs": JSON | st.integers(0, 3),
-        "response_format": JSON
-        | st.fixed_dictionaries(
-            {"type": st.sampled_from(["text", "json_object", "json_schema"])},
-            optional={"json_schema": JSON | st.fixed_dictionaries({"schema": JSON})},
-        ),
-        "tools": JSON,
-    },
+    {"messages": st.lists(MESSAGE, min_size=1, max_size=3)},
+    optional={**BOTH, "logprobs": st.just(True), "response_format": FORMAT},
 )
 PROMPT_BODIES = st.fixed_dictionaries(
-    {"prompt": JSON | st.text(max_size=20) | st.lists(st.text(max_size=9), max_size=3)},
-    optional={**BOTH, "echo": JSON | st.booleans(), "logprobs": JSON | st.integers(0, 3), "best_of": JSON},
+    {"prompt": st.text(min_size=1, max_size=20) | st.lists(st.text(min_size=1, max_size=9), min_size=1, max_size=3)},
+    optional={**BOTH, "echo": st.booleans(), "logprobs": st.none() | st.integers(0, 3)},
 )
-fuzz = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+NAMES = sorted({*ChatBody.model_fields, *CompletionBody.model_fields})
+ODD_MESSAGES = st.lists(st.dictionaries(st.sampled_from(["role", "content", "tool_calls"]), JSON), max_size=2)
+FORMATS = st.dictionaries(st.sampled_from(["type", "json_schema"]), JSON | st.sampled_from(["text", "json_schema"]))
+ODD = st.one_of(
+    st.just({}),
+    st.dictionaries(st.sampled_from(NAMES), JSON, max_size=2),
+    st.fixed_dictionaries({"messages": ODD_MESSAGES}),
+    st.fixed_dictionaries({"response_format": FORMATS}),
+)
+fuzz = settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 async def check(served: Served, route: str, body: Any) -> None:
@@ -163,13 +159,13 @@ async def check(served: Served, route: str, body: Any) -> None:
         assert WIRE[Code(error["code"])].http == answer.status_code < 500, error
 
 
-@given(body=CHAT_BODIES)
+@given(body=CHAT_BODIES, odd=ODD)
 @fuzz
-async def test_any_chat(served: Served, body: Any) -> None:
-    await check(served, CHAT, body)
+async def test_any_chat(served: Served, body: dict[str, Any], odd: dict[str, Any]) -> None:
+    await check(served, CHAT, {**body, **odd})
 
 
-@given(body=PROMPT_BODIES)
+@given(body=PROMPT_BODIES, odd=ODD)
 @fuzz
-async def test_any_completion(served: Served, body: Any) -> None:
-    await check(served, COMPLETIONS, body)
+async def test_any_completion(served: Served, body: dict[str, Any], odd: dict[str, Any]) -> None:
+    await check(served, COMPLETIONS, {**body, **odd})

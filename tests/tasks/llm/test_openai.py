@@ -215,6 +215,12 @@ async def test_from_threads(served: Served) -> None:
     assert await asyncio.to_thread(ask) == (TEXT, TEXT)
 
 
+async def test_the_clients_own_reading_of_streams(served: Served) -> None:
+    async with served.client().chat.completions.stream(model=MODEL, messages=user()) as stream:
+        answer = await stream.get_final_completion()
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (TEXT, "stop")
+
+
 async def test_models(served: Served) -> None:
     assert [model.id async for model in served.client().models.list()] == [MODEL]
 
