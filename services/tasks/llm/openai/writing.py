@@ -1,7 +1,7 @@
 """What answers in OpenAI's shapes share: their head, what they cost, and chunks."""
 
-import time
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic_core import to_json
@@ -21,7 +21,7 @@ class Pages:
     """
 
     def __init__(self, identity: str, prefix: str, *, with_usage: bool) -> None:
-        self._head = {"id": f"{prefix}-{identity}", "created": int(time.time())}
+        self._head = {"id": f"{prefix}-{identity}", "created": int(datetime.now(UTC).timestamp())}
         self._usage = GenerationUsage()
         self._model = ""
         self._with_usage = with_usage
