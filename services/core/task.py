@@ -64,6 +64,7 @@ class Task:
         grpc_port: the task's own gRPC lane, above 9000; see `Settings.lane_port`.
         evaluation: ``module:function`` that scores a model, for ``chorale eval``.
         opt_in: served only when named in ``CHORALE_TASKS``.
+        dialects: ``module:NAME`` of each `Dialect` in which it is served as well.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Task:
     grpc_port: int
     evaluation: str | None = None
     opt_in: bool = False
+    dialects: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:

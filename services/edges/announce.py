@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from services.core.adapters import Adapter
 from services.core.catalog import Catalog, ModelSpec
+from services.core.dialect import Dialect
+from services.core.imports import load
 from services.core.schema import Request
 from services.core.task import Kind, Method, Task
 from services.edges.cards import MethodCard, ModelCard, ScoreCard, TaskCard
@@ -53,13 +56,16 @@ def models(catalog: Catalog, adapters: Sequence[Adapter] = ()) -> dict[str, Any]
 def openapi(tasks: Sequence[Task], version: str) -> dict[str, Any]:
     """The OpenAPI 3.1 document."""
     methods = [(task, method) for task in tasks for method in task.methods]
+    dialects = [(task, load(path)) for task in tasks for path in task.dialects]
     records = [(m.request, "validation") for _, m in methods] + [(m.response, "serialization") for _, m in methods]
+    records += [(dialect.body, "validation") for _, dialect in dialects]
     _, definitions = models_json_schema(records, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     schemas = {**definitions.get("$defs", {}), "Error": _ERROR_SCHEMA}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Chorale", "version": version},
-        "paths": {method.route: {"post": _operation(task, method)} for task, method in methods},
+        "paths": {method.route: {"post": _operation(task, method)} for task, method in methods}
+        | {dialect.route: {"post": _foreign(task, dialect)} for task, dialect in dialects},
         "components": {"schemas": schemas},
     }
 
@@ -89,6 +95,7 @@ def _task(task: Task, catalog: Catalog) -> TaskCard:
         methods=tuple(methods),
         examples=tuple(map(example_body, task.examples)),
         models=tuple(spec.id for spec in catalog.of(task.name)),
+        dialects=tuple(load(path).route for path in task.dialects),
     )
 
 
@@ -115,21 +122,38 @@ def _operation(task: Task, method: Method) -> dict[str, Any]:
         for number, example in enumerate(task.examples, 1)
         if isinstance(example, method.request)
     }
-    request = {"schema": {"$ref": f"#/components/schemas/{method.request.__name__}"}, "examples": examples}
-    answer = {"schema": {"$ref": f"#/components/schemas/{method.response.__name__}"}}
+    request = {**_schema(method.request.__name__), "examples": examples}
     media = "application/json" if method.kind is Kind.UNARY else MEDIA  # of a stream, the schema is one event's
-    error = {"schema": {"$ref": "#/components/schemas/Error"}}
+    answer = {"description": _doc(method.response), "content": {media: _schema(method.response.__name__)}}
+    return {"operationId": method.verb, **_post(task, _doc(method.request), request, answer)}
+
+
+def _foreign(task: Task, dialect: Dialect) -> dict[str, Any]:
+    name = dialect.body.__name__
+    answer = {"description": "As that API has it.", "content": {"application/json": {}, MEDIA: {}}}
+    return {"operationId": name, **_post(task, _doc(dialect.body), _schema(name), answer)}
+
+
+def _post(task: Task, summary: str, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """What all routes have."""
     return {
         "tags": [task.name],
-        "operationId": method.verb,
-        "summary": (method.request.__doc__ or "").strip(),
+        "summary": summary,
         "parameters": [
             {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": kind}}
             for name, kind, text in _HEADERS
         ],
         "requestBody": {"required": True, "content": {"application/json": request}},
         "responses": {
-            "200": {"description": (method.response.__doc__ or "").strip(), "content": {media: answer}},
-            "default": {"description": "An error.", "content": {"application/json": error}},
+            "200": answer,
+            "default": {"description": "An error.", "content": {"application/json": _schema("Error")}},
         },
     }
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _doc(record: type[BaseModel]) -> str:
+    return (record.__doc__ or "").strip()

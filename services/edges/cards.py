@@ -23,12 +23,16 @@ class MethodCard(_Card):
 
 
 class TaskCard(_Card):
-    """One task: an item of ``GET /v1/tasks``. Examples are request bodies."""
+    """One task: an item of ``GET /v1/tasks``. Examples are request bodies.
+
+    Dialects are further routes, in the shapes of other APIs: the OpenAPI document has their schemas.
+    """
 
     name: str
     methods: tuple[MethodCard, ...]
     examples: tuple[dict[str, Any], ...]
     models: tuple[str, ...]
+    dialects: tuple[str, ...] = ()
 
 
 class ScoreCard(_Card):

@@ -11,8 +11,10 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.core.context import CallContext, Priority, new_request_id
+from services.core.dialect import Call
 from services.core.errors import Code, ServingError
 from services.core.inference import Backend
 from services.core.schema import Request, Response
@@ -32,6 +34,8 @@ STALLED = 30.0
 """Seconds a client may take nothing of a stream that is there for it."""
 
 _LONGEST_ID = 128
+
+_Decoded = TypeVar("_Decoded")
 
 
 def request_id(headers: Mapping[str, str]) -> str:
@@ -97,7 +101,7 @@ class Endpoint:
             record.model = response.model
             return response
 
-    async def stream(
+    def stream(
         self,
         identity: str,
         headers: Mapping[str, str],
@@ -105,20 +109,56 @@ class Endpoint:
         remaining: float | None = None,
     ) -> AsyncGenerator[Response]:
         """Answer one call in parts; arguments and errors as for a whole answer. Close it to stop the work."""
+
+        async def call() -> Call:
+            return Call(self.method, (await decode(),))
+
+        return self.answer(identity, headers, call, remaining)
+
+    async def answer(
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        decode: Callable[[], Awaitable[Call]],
+        remaining: float | None = None,
+    ) -> AsyncGenerator[Response]:
+        """Answer one call of which only its body says what it is: the parts of a streamed answer, or whole answers.
+
+        Otherwise as `stream`.
+        """
         with self._counted(identity, headers) as record:
-            context, request = await self._open(identity, headers, decode, remaining)
-            async with aclosing(self._backend.stream(self.task, self.method, request, context)) as parts:
-                async for part in parts:
-                    record.model = part.model
-                    yield part
+            context, call = await self._open(identity, headers, decode, remaining)
+            async with aclosing(self._answers(call, context)) as answers:
+                async for answer in answers:
+                    record.model = answer.model
+                    yield answer
+
+    def _answers(self, call: Call, context: CallContext) -> AsyncGenerator[Response]:
+        if call.is_streamed:
+            (request,) = call.requests
+            return self._backend.stream(self.task, call.method, request, context)
+        return self._whole(call, context)
+
+    async def _whole(self, call: Call, context: CallContext) -> AsyncGenerator[Response]:
+        """One answer per request, in order, once all are there: asked for together, and given up together."""
+        asked = [
+            asyncio.ensure_future(self._backend.infer(self.task, call.method, request, context))
+            for request in call.requests
+        ]
+        try:
+            for answer in await asyncio.gather(*asked):
+                yield answer
+        finally:
+            for one in asked:
+                one.cancel()
 
     async def _open(
         self,
         identity: str,
         headers: Mapping[str, str],
-        decode: Callable[[], Awaitable[Request]],
+        decode: Callable[[], Awaitable[_Decoded]],
         remaining: float | None,
-    ) -> tuple[CallContext, Request]:
+    ) -> tuple[CallContext, _Decoded]:
         context = self._context(identity, headers, time.monotonic(), remaining)
         async with asyncio.timeout(context.remaining()):
             return context, await decode()

@@ -22,8 +22,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from services.core.context import new_request_id
 from services.core.errors import Code, ServingError
 from services.core.settings import Settings
+from services.edges.answers import error_response
 from services.edges.disconnect import ABORT, GONE, TELL
-from services.edges.rest import error_response
 from services.runtime.corked import CorkedTransport
 
 LAST_WORDS = 2

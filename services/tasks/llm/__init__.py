@@ -1,1 +1,37 @@
 """Text generation: prompts and conversations continued by language models, plain or with adapters."""
+
+from services.core.task import Kind, Method, Task
+from services.tasks.llm.schema import GeneratePart, GenerateRequest, GenerateResponse, Message
+
+__all__ = ["GENERATE", "STREAM_GENERATE", "TASK", "GeneratePart", "GenerateRequest", "GenerateResponse"]
+
+_PIPELINE = "services.tasks.llm.pipeline:GeneratePipeline"
+
+GENERATE = Method(
+    verb="Generate",
+    request=GenerateRequest,
+    response=GenerateResponse,
+    pipeline=_PIPELINE,
+)
+
+STREAM_GENERATE = Method(
+    verb="StreamGenerate",
+    request=GenerateRequest,
+    response=GeneratePart,
+    pipeline=_PIPELINE,
+    kind=Kind.SERVER_STREAM,
+)
+
+TASK = Task(
+    name="llm",
+    methods=(GENERATE, STREAM_GENERATE),
+    examples=(
+        GenerateRequest(
+            messages=(Message(role="user", content="Tell me a story about a cat."),), max_tokens=48, temperature=0.0
+        ),
+        GenerateRequest(prompt="Once upon a time", max_tokens=16, temperature=0.0),
+    ),
+    grpc_port=9007,
+    opt_in=True,
+    dialects=("services.tasks.llm.openai.chat:DIALECT", "services.tasks.llm.openai.completions:DIALECT"),
+)

@@ -1,0 +1,60 @@
+"""A task's own routes, as a dialect among others: bodies are its requests, answers its records."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from services.core.bodies import read_body
+from services.core.dialect import Call, Dialect
+from services.core.imports import load
+from services.core.schema import Request, Response
+from services.core.task import Kind, Method, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """One method, at its own route."""
+
+    method: Method
+
+    @property
+    def route(self) -> str:
+        """The method's."""
+        return self.method.route
+
+    @property
+    def body(self) -> type[Request]:
+        """The method's request."""
+        return self.method.request
+
+    def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "NativeWriter"]:
+        """The request, and how its answer is written."""
+        return Call(self.method, (read_body(body, self.method.request),)), NativeWriter()
+
+
+def routes_of(task: Task) -> Iterator[Dialect]:
+    """A task's own routes, and those in which it speaks like others."""
+    yield from (Native(method) for method in task.methods if method.kind is not Kind.BIDI)
+    yield from map(load, task.dialects)
+
+
+class NativeWriter:
+    """Writes records as they are: no second validation, no dictionary."""
+
+    def whole(self, answers: Sequence[Response]) -> bytes:
+        """The one answer there is."""
+        (answer,) = answers
+        return to_json(answer)
+
+    def part(self, part: Response) -> Iterable[bytes]:
+        """An event of its own."""
+        return (to_json(part),)
+
+    def end(self) -> Iterable[bytes]:
+        """Nothing."""
+        return ()
+
+
+def to_json(answer: Response) -> bytes:
+    """An answer as JSON."""
+    content: bytes = answer.__pydantic_serializer__.to_json(answer, exclude_none=True)
+    return content
