@@ -13,6 +13,8 @@ from pydantic import BaseModel
 from services.core.schema import Request, Response
 from services.core.task import Kind, Method
 
+JSON = "application/json"
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -59,6 +61,10 @@ class Dialect(Protocol):
     @property
     def body(self) -> type[BaseModel]:
         """What bodies are, for documentation."""
+
+    @property
+    def media(self) -> str:
+        """Content type of whole answers."""
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Writer]:
         """What a body asks for, and who writes the answer to the call of this id. Raises ServingError."""

@@ -57,7 +57,7 @@ def any_call(endpoint: Endpoint, dialect: Dialect, max_bytes: int) -> Handler:
             return error_response(error, body.identity)
         if body.is_streamed:
             return EventStream(first, answers, body.identity, body.writer)
-        return answer_response(body.writer.whole([first, *rest] if first else rest), body.identity)
+        return answer_response(body.writer.whole([first, *rest] if first else rest), body.identity, dialect.media)
 
     return handle
 

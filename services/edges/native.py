@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.core.bodies import read_body
-from services.core.dialect import Call, Dialect
+from services.core.dialect import JSON, Call, Dialect
 from services.core.imports import load
 from services.core.schema import Request, Response
 from services.core.task import Kind, Method, Task
@@ -15,6 +15,7 @@ class Native:
     """One method, at its own route."""
 
     method: Method
+    media: str = JSON
 
     @property
     def route(self) -> str:

@@ -103,8 +103,8 @@ class Stack:
             self._mix.kept = None
             return
         missing = used.keys() - self._stacked.keys()
-        for digest in used:
-            self._stacked[digest] = self._stacked.pop(digest, (used[digest].rank, loaded.get(digest, {})))
+        for digest, adapter in used.items():
+            self._stacked[digest] = self._stacked.pop(digest, (adapter.rank, loaded.get(digest, {})))
         if missing:
             self._shed(used)
             self._restack()

@@ -1,9 +1,29 @@
 """Text generation: prompts and conversations continued by language models, plain or with adapters."""
 
 from services.core.task import Kind, Method, Task
+from services.tasks.llm.adapter_schema import (
+    LoadAdapterRequest,
+    LoadAdapterResponse,
+    UnloadAdapterRequest,
+    UnloadAdapterResponse,
+)
 from services.tasks.llm.schema import GeneratePart, GenerateRequest, GenerateResponse, Message
 
-__all__ = ["GENERATE", "STREAM_GENERATE", "TASK", "GeneratePart", "GenerateRequest", "GenerateResponse"]
+__all__ = [
+    "GENERATE",
+    "LOAD_ADAPTER",
+    "STREAM_GENERATE",
+    "TASK",
+    "UNLOAD_ADAPTER",
+    "GeneratePart",
+    "GenerateRequest",
+    "GenerateResponse",
+    "LoadAdapterRequest",
+    "LoadAdapterResponse",
+    "Message",
+    "UnloadAdapterRequest",
+    "UnloadAdapterResponse",
+]
 
 _PIPELINE = "services.tasks.llm.pipeline:GeneratePipeline"
 
@@ -22,9 +42,24 @@ STREAM_GENERATE = Method(
     kind=Kind.SERVER_STREAM,
 )
 
+LOAD_ADAPTER = Method(
+    verb="LoadAdapter",
+    request=LoadAdapterRequest,
+    response=LoadAdapterResponse,
+    pipeline="services.tasks.llm.adapters:LoadAdapterPipeline",
+)
+
+UNLOAD_ADAPTER = Method(
+    verb="UnloadAdapter",
+    request=UnloadAdapterRequest,
+    response=UnloadAdapterResponse,
+    pipeline="services.tasks.llm.adapters:UnloadAdapterPipeline",
+    idempotent=False,
+)
+
 TASK = Task(
     name="llm",
-    methods=(GENERATE, STREAM_GENERATE),
+    methods=(GENERATE, STREAM_GENERATE, LOAD_ADAPTER, UNLOAD_ADAPTER),
     examples=(
         GenerateRequest(
             messages=(Message(role="user", content="Tell me a story about a cat."),), max_tokens=48, temperature=0.0
@@ -33,5 +68,10 @@ TASK = Task(
     ),
     grpc_port=9007,
     opt_in=True,
-    dialects=("services.tasks.llm.openai.chat:DIALECT", "services.tasks.llm.openai.completions:DIALECT"),
+    dialects=(
+        "services.tasks.llm.openai.chat:DIALECT",
+        "services.tasks.llm.openai.completions:DIALECT",
+        "services.tasks.llm.vllm:LOAD",
+        "services.tasks.llm.vllm:UNLOAD",
+    ),
 )

@@ -3,9 +3,16 @@
 There the adapter's name alone is what requests give as their model; here that is ``<base>:<name>``. Both are taken.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.core.dialect import Call
 from services.core.errors import Code, ServingError, invalid
+from services.core.schema import Request, Response
+from services.core.task import Method
+from services.tasks.llm import LOAD_ADAPTER, UNLOAD_ADAPTER
 from services.tasks.llm.adapter_schema import LoadAdapterRequest, UnloadAdapterRequest
 
 
@@ -42,7 +49,7 @@ class UnloadBody(_Body):
     """vLLM's own number of it; means nothing here."""
 
 
-def decode_load(body: bytes) -> tuple[LoadAdapterRequest, str]:
+def decode_load(body: bytes | bytearray) -> tuple[LoadAdapterRequest, str]:
     """The request, and the name as the client said it.
 
     Raises:
@@ -58,7 +65,7 @@ def decode_load(body: bytes) -> tuple[LoadAdapterRequest, str]:
     return request, given.lora_name
 
 
-def decode_unload(body: bytes) -> tuple[UnloadAdapterRequest, str]:
+def decode_unload(body: bytes | bytearray) -> tuple[UnloadAdapterRequest, str]:
     """The request, and the name as the client said it.
 
     Raises:
@@ -71,11 +78,41 @@ def decode_unload(body: bytes) -> tuple[UnloadAdapterRequest, str]:
         raise invalid(error) from error
 
 
-def encode_load(name: str) -> str:
-    """The answer, as plain text."""
-    return f"Success: LoRA adapter '{name}' added successfully."
+class Said:
+    """Writes that it is done, as plain text."""
+
+    def __init__(self, name: str, done: str) -> None:
+        self._said = f"Success: LoRA adapter '{name}' {done} successfully."
+
+    def whole(self, answers: Sequence[Response]) -> bytes:
+        """The sentence."""
+        return self._said.encode()
+
+    def part(self, part: Response) -> Iterable[bytes]:
+        """Not streamed."""
+        return ()
+
+    def end(self) -> Iterable[bytes]:
+        """Not streamed."""
+        return ()
 
 
-def encode_unload(name: str) -> str:
-    """The answer, as plain text."""
-    return f"Success: LoRA adapter '{name}' removed successfully."
+@dataclass(frozen=True)
+class Lora:
+    """One of the routes."""
+
+    route: str
+    method: Method
+    body: type[BaseModel]
+    read: Callable[[bytes | bytearray], tuple[Request, str]]
+    done: str
+    media: str = "text/plain; charset=utf-8"
+
+    def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Said]:
+        """The request, and how its answer is written. Raises ServingError."""
+        request, name = self.read(body)
+        return Call(self.method, (request,)), Said(name, self.done)
+
+
+LOAD = Lora("/v1/load_lora_adapter", LOAD_ADAPTER, LoadBody, decode_load, "added")
+UNLOAD = Lora("/v1/unload_lora_adapter", UNLOAD_ADAPTER, UnloadBody, decode_unload, "removed")

@@ -7,7 +7,7 @@ import pytest
 
 from services.core.errors import Code, ServingError
 from services.tasks.llm.adapter_schema import LoadAdapterRequest, UnloadAdapterRequest
-from services.tasks.llm.vllm import decode_load, decode_unload, encode_load, encode_unload
+from services.tasks.llm.vllm import LOAD, UNLOAD, decode_load, decode_unload
 
 
 @pytest.mark.parametrize(

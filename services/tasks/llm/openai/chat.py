@@ -6,7 +6,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from services.core.bodies import read_body
-from services.core.dialect import Call
+from services.core.dialect import JSON, Call
 from services.core.errors import invalid
 from services.core.schema import Response
 from services.tasks.llm import GENERATE, STREAM_GENERATE
@@ -24,6 +24,7 @@ class Chat:
     route = "/v1/chat/completions"
     method = GENERATE
     body = ChatBody
+    media = JSON
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "ChatWriter"]:
         """The request, and how its answer is written. Raises ServingError."""

@@ -6,7 +6,7 @@ from typing import cast
 from pydantic import ValidationError
 
 from services.core.bodies import read_body
-from services.core.dialect import Call
+from services.core.dialect import JSON, Call
 from services.core.errors import invalid
 from services.core.schema import Response
 from services.tasks.llm import GENERATE, STREAM_GENERATE
@@ -23,6 +23,7 @@ class Completions:
     route = "/v1/completions"
     method = GENERATE
     body = CompletionBody
+    media = JSON
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "CompletionWriter"]:
         """The requests, and how their answer is written. Raises ServingError."""

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from services.pb.chorale.common.v1 import common_pb2 as chorale_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63horale/llm/v1/llm.proto\x12\x0e\x63horale.llm.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"3\n\x0eResponseFormat\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x13\n\x0bjson_schema\x18\x02 \x01(\t\"\xb0\x05\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x06prompt\x18\x02 \x01(\tH\x00\x88\x01\x01\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.chorale.llm.v1.Message\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0btemperature\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_k\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\r\n\x05min_p\x18\x08 \x01(\x01\x12\x1f\n\x12repetition_penalty\x18\t \x01(\x01H\x05\x88\x01\x01\x12\x18\n\x10presence_penalty\x18\n \x01(\x01\x12\x19\n\x11\x66requency_penalty\x18\x0b \x01(\x01\x12\x42\n\nlogit_bias\x18\x0c \x03(\x0b\x32..chorale.llm.v1.GenerateRequest.LogitBiasEntry\x12\x0c\n\x04stop\x18\r \x03(\t\x12\x11\n\x04seed\x18\x0e \x01(\x03H\x06\x88\x01\x01\x12\x0e\n\x01n\x18\x0f \x01(\x05H\x07\x88\x01\x01\x12\x15\n\x08logprobs\x18\x10 \x01(\x05H\x08\x88\x01\x01\x12\x37\n\x0fresponse_format\x18\x11 \x01(\x0b\x32\x1e.chorale.llm.v1.ResponseFormat\x12\x12\n\nmin_tokens\x18\x12 \x01(\x05\x12\x12\n\nignore_eos\x18\x13 \x01(\x08\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_promptB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x04\n\x02_nB\x0b\n\t_logprobs\"<\n\x0b\x41lternative\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x03(\r\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\"g\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x03(\r\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\x12(\n\x03top\x18\x04 \x03(\x0b\x32\x1b.chorale.llm.v1.Alternative\"]\n\x06\x43hoice\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12.\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1c.chorale.llm.v1.TokenLogprob\"j\n\x0fGenerationUsage\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x03\x12\x15\n\rcached_tokens\x18\x03 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x04 \x01(\x03\"z\n\x10GenerateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05usage\x18\x02 \x01(\x0b\x32\x1f.chorale.llm.v1.GenerationUsage\x12\'\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x16.chorale.llm.v1.Choice\"\xc8\x01\n\x0cGeneratePart\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05usage\x18\x02 \x01(\x0b\x32\x1f.chorale.llm.v1.GenerationUsage\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x1a\n\rfinish_reason\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\x08logprobs\x18\x06 \x03(\x0b\x32\x1c.chorale.llm.v1.TokenLogprobB\x10\n\x0e_finish_reason2\xae\x01\n\nLlmService\x12M\n\x08Generate\x12\x1f.chorale.llm.v1.GenerateRequest\x1a .chorale.llm.v1.GenerateResponse\x12Q\n\x0eStreamGenerate\x12\x1f.chorale.llm.v1.GenerateRequest\x1a\x1c.chorale.llm.v1.GeneratePart0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63horale/llm/v1/llm.proto\x12\x0e\x63horale.llm.v1\x1a\x1e\x63horale/common/v1/common.proto\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"3\n\x0eResponseFormat\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x13\n\x0bjson_schema\x18\x02 \x01(\t\"\xb0\x05\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x06prompt\x18\x02 \x01(\tH\x00\x88\x01\x01\x12)\n\x08messages\x18\x03 \x03(\x0b\x32\x17.chorale.llm.v1.Message\x12\x17\n\nmax_tokens\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x18\n\x0btemperature\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05top_k\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\r\n\x05min_p\x18\x08 \x01(\x01\x12\x1f\n\x12repetition_penalty\x18\t \x01(\x01H\x05\x88\x01\x01\x12\x18\n\x10presence_penalty\x18\n \x01(\x01\x12\x19\n\x11\x66requency_penalty\x18\x0b \x01(\x01\x12\x42\n\nlogit_bias\x18\x0c \x03(\x0b\x32..chorale.llm.v1.GenerateRequest.LogitBiasEntry\x12\x0c\n\x04stop\x18\r \x03(\t\x12\x11\n\x04seed\x18\x0e \x01(\x03H\x06\x88\x01\x01\x12\x0e\n\x01n\x18\x0f \x01(\x05H\x07\x88\x01\x01\x12\x15\n\x08logprobs\x18\x10 \x01(\x05H\x08\x88\x01\x01\x12\x37\n\x0fresponse_format\x18\x11 \x01(\x0b\x32\x1e.chorale.llm.v1.ResponseFormat\x12\x12\n\nmin_tokens\x18\x12 \x01(\x05\x12\x12\n\nignore_eos\x18\x13 \x01(\x08\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x03\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\t\n\x07_promptB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x04\n\x02_nB\x0b\n\t_logprobs\"<\n\x0b\x41lternative\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x03(\r\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\"g\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05\x62ytes\x18\x02 \x03(\r\x12\x0f\n\x07logprob\x18\x03 \x01(\x01\x12(\n\x03top\x18\x04 \x03(\x0b\x32\x1b.chorale.llm.v1.Alternative\"]\n\x06\x43hoice\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\rfinish_reason\x18\x02 \x01(\t\x12.\n\x08logprobs\x18\x03 \x03(\x0b\x32\x1c.chorale.llm.v1.TokenLogprob\"j\n\x0fGenerationUsage\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\x15\n\rprompt_tokens\x18\x02 \x01(\x03\x12\x15\n\rcached_tokens\x18\x03 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x04 \x01(\x03\"z\n\x10GenerateResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05usage\x18\x02 \x01(\x0b\x32\x1f.chorale.llm.v1.GenerationUsage\x12\'\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\x16.chorale.llm.v1.Choice\"\xc8\x01\n\x0cGeneratePart\x12\r\n\x05model\x18\x01 \x01(\t\x12.\n\x05usage\x18\x02 \x01(\x0b\x32\x1f.chorale.llm.v1.GenerationUsage\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x1a\n\rfinish_reason\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\x08logprobs\x18\x06 \x03(\x0b\x32\x1c.chorale.llm.v1.TokenLogprobB\x10\n\x0e_finish_reason\"f\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x14\n\x0cload_inplace\x18\x05 \x01(\x08\"\x8d\x01\n\x13LoadAdapterResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05usage\x18\x02 \x01(\x0b\x32\x18.chorale.common.v1.Usage\x12\x0f\n\x07\x61\x64\x61pter\x18\x03 \x01(\t\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12\x0c\n\x04rank\x18\x05 \x01(\x05\x12\x0f\n\x07\x61lready\x18\x06 \x01(\x08\"S\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x66orce\x18\x04 \x01(\x08\"r\n\x15UnloadAdapterResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x05usage\x18\x02 \x01(\x0b\x32\x18.chorale.common.v1.Usage\x12\x10\n\x08\x61\x64\x61pters\x18\x03 \x03(\t\x12\x0f\n\x07running\x18\x04 \x01(\x05\x32\xe4\x02\n\nLlmService\x12M\n\x08Generate\x12\x1f.chorale.llm.v1.GenerateRequest\x1a .chorale.llm.v1.GenerateResponse\x12Q\n\x0eStreamGenerate\x12\x1f.chorale.llm.v1.GenerateRequest\x1a\x1c.chorale.llm.v1.GeneratePart0\x01\x12V\n\x0bLoadAdapter\x12\".chorale.llm.v1.LoadAdapterRequest\x1a#.chorale.llm.v1.LoadAdapterResponse\x12\\\n\rUnloadAdapter\x12$.chorale.llm.v1.UnloadAdapterRequest\x1a%.chorale.llm.v1.UnloadAdapterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,26 +34,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEREQUEST_LOGITBIASENTRY']._loaded_options = None
   _globals['_GENERATEREQUEST_LOGITBIASENTRY']._serialized_options = b'8\001'
-  _globals['_MESSAGE']._serialized_start=44
-  _globals['_MESSAGE']._serialized_end=84
-  _globals['_RESPONSEFORMAT']._serialized_start=86
-  _globals['_RESPONSEFORMAT']._serialized_end=137
-  _globals['_GENERATEREQUEST']._serialized_start=140
-  _globals['_GENERATEREQUEST']._serialized_end=828
-  _globals['_GENERATEREQUEST_LOGITBIASENTRY']._serialized_start=667
-  _globals['_GENERATEREQUEST_LOGITBIASENTRY']._serialized_end=715
-  _globals['_ALTERNATIVE']._serialized_start=830
-  _globals['_ALTERNATIVE']._serialized_end=890
-  _globals['_TOKENLOGPROB']._serialized_start=892
-  _globals['_TOKENLOGPROB']._serialized_end=995
-  _globals['_CHOICE']._serialized_start=997
-  _globals['_CHOICE']._serialized_end=1090
-  _globals['_GENERATIONUSAGE']._serialized_start=1092
-  _globals['_GENERATIONUSAGE']._serialized_end=1198
-  _globals['_GENERATERESPONSE']._serialized_start=1200
-  _globals['_GENERATERESPONSE']._serialized_end=1322
-  _globals['_GENERATEPART']._serialized_start=1325
-  _globals['_GENERATEPART']._serialized_end=1525
-  _globals['_LLMSERVICE']._serialized_start=1528
-  _globals['_LLMSERVICE']._serialized_end=1702
+  _globals['_MESSAGE']._serialized_start=76
+  _globals['_MESSAGE']._serialized_end=116
+  _globals['_RESPONSEFORMAT']._serialized_start=118
+  _globals['_RESPONSEFORMAT']._serialized_end=169
+  _globals['_GENERATEREQUEST']._serialized_start=172
+  _globals['_GENERATEREQUEST']._serialized_end=860
+  _globals['_GENERATEREQUEST_LOGITBIASENTRY']._serialized_start=699
+  _globals['_GENERATEREQUEST_LOGITBIASENTRY']._serialized_end=747
+  _globals['_ALTERNATIVE']._serialized_start=862
+  _globals['_ALTERNATIVE']._serialized_end=922
+  _globals['_TOKENLOGPROB']._serialized_start=924
+  _globals['_TOKENLOGPROB']._serialized_end=1027
+  _globals['_CHOICE']._serialized_start=1029
+  _globals['_CHOICE']._serialized_end=1122
+  _globals['_GENERATIONUSAGE']._serialized_start=1124
+  _globals['_GENERATIONUSAGE']._serialized_end=1230
+  _globals['_GENERATERESPONSE']._serialized_start=1232
+  _globals['_GENERATERESPONSE']._serialized_end=1354
+  _globals['_GENERATEPART']._serialized_start=1357
+  _globals['_GENERATEPART']._serialized_end=1557
+  _globals['_LOADADAPTERREQUEST']._serialized_start=1559
+  _globals['_LOADADAPTERREQUEST']._serialized_end=1661
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=1664
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=1805
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1807
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1890
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1892
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=2006
+  _globals['_LLMSERVICE']._serialized_start=2009
+  _globals['_LLMSERVICE']._serialized_end=2365
 # @@protoc_insertion_point(module_scope)
