@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from transformers import LogitsProcessor, RepetitionPenaltyLogitsProcessor, TopPLogitsWarper
@@ -45,7 +45,8 @@ def reference(row: Row, params: SamplingParams) -> dict[int, float]:
         kept.append(one)
         reached += weights[one]
     kept = [one for one in kept if weights[one] >= params.min_p * weights[best[0]]]
-    return {one: weights[one] / sum(weights[one] for one in kept) for one in kept}
+    left = sum(weights[one] for one in kept)
+    return {one: weights[one] / left for one in kept}
 
 
 @given(arrays.arrays(np.float32, st.integers(1, 50), elements=st.floats(-50, 50, width=32)))
@@ -65,7 +66,7 @@ def test_greedy_takes_the_first_of_the_highest(row: Row) -> None:
     ],
 )
 def test_draws_are_of_the_right_tokens_as_often_as_they_should_be(params: SamplingParams) -> None:
-    row, times = random_row(20, spread=1.0), 20_000
+    row, times = random_row(20, spread=1.0), 10_000
     sampler = Sampler(SamplingParams(**{**fields(params), "seed": 3}), (), row.size)
     drawn = Counter(sampler.choose(row.copy()).id for _ in range(times))
     expected = reference(row, params)
@@ -78,8 +79,9 @@ def fields(params: SamplingParams) -> dict[str, Any]:
     return {name: getattr(params, name) for name in SamplingParams.__slots__}
 
 
-@pytest.mark.parametrize("size", [30, 3_000, 30_000])
+@pytest.mark.parametrize("size", [30, 10_000])
 @pytest.mark.parametrize("spread", [0.5, 4.0])
+@settings(max_examples=40)
 @given(
     top_k=st.sampled_from([0, 2, 7, 10**6]),
     top_p=st.sampled_from([0.05, 0.5, 0.9, 0.99, 1.0]),
