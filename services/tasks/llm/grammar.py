@@ -32,6 +32,9 @@ _STYLE = {"whitespace_pattern": r"[ \n\t]{1,20}"}
 
 _LONGEST_REASON = 200
 
+_REASONS = {"NoExtensionBias": "no text can be what the schema says", "<non-verbose/>": ""}
+"""Of llguidance's reasons, those that are no sentences."""
+
 _BIASES = np.where(
     np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little"), 0, -np.inf
 ).astype(np.float32)
@@ -116,5 +119,7 @@ def _tokens(vocabulary: Vocabulary, ends: list[int]) -> LLTokenizer | None:
 
 
 def _invalid(reason: str, param: str = "response_format.json_schema") -> ServingError:
-    sentence = " ".join(reason.replace("<non-verbose/>", "").split())[:_LONGEST_REASON]
+    for written, meant in _REASONS.items():
+        reason = reason.replace(written, meant)
+    sentence = " ".join(reason.split())[:_LONGEST_REASON]
     return ServingError(Code.INVALID_ARGUMENT, f"{param}: {sentence}", param)

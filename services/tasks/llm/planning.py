@@ -1,4 +1,4 @@
-"""A request -> what is generated for it: prompts as ids, within the model's limits, and how answers are sampled and read.
+"""A request -> what is generated for it: prompts as ids within the limits, how answers are sampled, how they are read.
 
 Knows requests, texts and limits. Runs nothing.
 """
@@ -21,8 +21,6 @@ from services.tasks.llm.reading import Reading
 from services.tasks.llm.schema import GenerateRequest
 from services.tasks.llm.stopping import Stops
 from services.tasks.llm.vocabulary import Vocabulary
-
-_LARGEST_BIAS = 100.0
 
 _Number = TypeVar("_Number", int, float)
 
@@ -82,11 +80,9 @@ class Planner:
         return wanted
 
     def _sampling(self, request: GenerateRequest) -> SamplingParams:
-        for token, bias in request.logit_bias.items():
+        for token in request.logit_bias:
             if not 0 <= token < self._vocabulary.size:
                 raise _invalid("logit_bias", f"the model has no token {token}; ids are below {self._vocabulary.size}")
-            if not abs(bias) <= _LARGEST_BIAS:  # nor is a NaN
-                raise _invalid("logit_bias", f"give biases from -{_LARGEST_BIAS:g} to {_LARGEST_BIAS:g}")
         own = self._vocabulary.recommended
         return SamplingParams(
             temperature=_first(request.temperature, own.temperature, 1.0),

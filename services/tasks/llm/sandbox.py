@@ -82,14 +82,15 @@ def compiled(text: str) -> Callable[..., str]:
     environment = _environment()
     try:
         tree = environment.parse(text)
+        for loop in tree.find_all(nodes.For):
+            # A filter, as templates cannot define one in its place.
+            loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
+        code = environment.compile(tree)
     except TemplateSyntaxError as error:
         raise OperatorError(
             f"The model's chat template is not valid in line {error.lineno}: {error.message}"
         ) from error
-    for loop in tree.find_all(nodes.For):
-        # A filter, as templates cannot define one in its place.
-        loop.iter = nodes.Filter(loop.iter, _COUNTED, [], [], None, None, lineno=loop.lineno)
-    template = Template.from_code(environment, environment.compile(tree), environment.make_globals(None))
+    template = Template.from_code(environment, code, environment.make_globals(None))
 
     def render(**variables: Any) -> str:
         return _limited(template.generate({**variables, _METER: _Meter()}))
