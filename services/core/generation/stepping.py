@@ -177,7 +177,7 @@ def _read(sequence: Active, row: Row, vocabulary: int) -> Iterator[Any]:
     work = sequence.work
     if sequence.reader is None or sequence.sampler is None:
         sequence.reader = work.reader(sequence.cached)
-        sequence.sampler = Sampler(work.sampling, work.prompt, vocabulary, sequence.index)
+        sequence.sampler = Sampler(work.sampling, work.prompt, vocabulary)
         sequence.constraint = work.constraint() if work.constraint else None
     if sequence.constraint:
         sequence.constraint.mask(row)

@@ -5,9 +5,9 @@ The generations run elsewhere (`services.core.generation`).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
-from services.core.adapters import Adapter
+from services.core.adapters import Adapter, AdapterLibrary
 from services.core.catalog import ModelSpec
 from services.core.engine import Generator
 from services.core.errors import Code, ServingError
@@ -19,22 +19,11 @@ from services.tasks.llm.schema import Choice, GeneratePart, GenerateRequest, Gen
 from services.tasks.llm.vocabulary import Vocabulary
 
 
-class Adapters(Protocol):
-    """Where the adapters of models are."""
-
-    def find(self, spec_id: str, name: str, version: str | None) -> Adapter:
-        """The adapter of this model; without a version, the one its name means now.
-
-        Raises:
-            ServingError: NOT_FOUND, there is none.
-        """
-
-
 class GeneratePipeline:
     """Serves one language model, and its adapters if there are any."""
 
     def __init__(
-        self, spec: ModelSpec, vocabulary: Vocabulary, engine: Generator, adapters: Adapters | None = None
+        self, spec: ModelSpec, vocabulary: Vocabulary, engine: Generator, adapters: AdapterLibrary | None = None
     ) -> None:
         self._model = spec.id
         self._engine = engine
@@ -42,12 +31,12 @@ class GeneratePipeline:
         self._planner = Planner(spec, vocabulary, engine.limits)
 
     @classmethod
-    def load(cls, spec: ModelSpec, artefact: Path, engine: Generator) -> Self:
-        """Serve ``spec`` from its artefact folder."""
-        return cls(spec, Vocabulary.load(artefact, engine.limits.vocabulary), engine)
+    def load(cls, spec: ModelSpec, artefact: Path, engine: Generator, adapters: AdapterLibrary | None = None) -> Self:
+        """Serve ``spec`` from its artefact folder; ``adapters`` comes with models that take some."""
+        return cls(spec, Vocabulary.load(artefact, engine.limits.vocabulary), engine, adapters)
 
     @property
-    def engine(self) -> Generator:
+    def generator(self) -> Generator:
         """What computes the generations."""
         return self._engine
 
@@ -82,13 +71,12 @@ class GeneratePipeline:
         self._engine.close()
 
     def _adapter(self, model: str | None) -> Adapter | None:
-        _, _, wanted = (model or "").partition(":")
-        if not wanted:
-            return None
-        if self._adapters is None:
+        if self._adapters is not None:
+            return self._adapters.asked(self._model, model)
+        _, colon, wanted = (model or "").partition(":")
+        if colon:
             raise ServingError(Code.NOT_FOUND, f"{self._model} has no adapters; leave out :{wanted}.", "model")
-        name, _, version = wanted.partition("@")
-        return self._adapters.find(self._model, name, version or None)
+        return None
 
     def _served(self, item: Item) -> str:
         generation: Generation = item.payload

@@ -124,6 +124,6 @@ def ask(pipeline: GeneratePipeline, **fields: Any) -> tuple[GenerateResponse, li
     """An answer, and its parts."""
     request = GenerateRequest(**fields)
     items = pipeline.prepare(request)
-    outputs = [run(item.payload, pipeline.engine.scores) for item in items]  # type: ignore[attr-defined]
+    outputs = [run(item.payload, pipeline.generator.scores) for item in items]  # type: ignore[attr-defined]
     parts = [pipeline.part(request, items, number, delta) for number, own in enumerate(outputs) for delta in own]
     return pipeline.finish(request, items, outputs), parts

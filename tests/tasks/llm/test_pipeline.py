@@ -211,6 +211,6 @@ def test_a_prompt_of_no_tokens_is_refused(tmp_path: Path) -> None:
 def test_closing_frees_the_engine(folder: Path) -> None:
     model = Model(random_scores)
     pipeline = GeneratePipeline.load(SPEC, folder, model)  # type: ignore[arg-type]
-    assert pipeline.engine is model
+    assert pipeline.generator is model
     pipeline.close()
     assert model.closed

@@ -54,5 +54,9 @@ def test_bodies_that_are_not_valid(body: str) -> None:
 
 
 def test_answers_are_vllms_words() -> None:
-    assert encode_load("poet") == "Success: LoRA adapter 'poet' added successfully."
-    assert encode_unload("poet") == "Success: LoRA adapter 'poet' removed successfully."
+    for dialect, body, done in (
+        (LOAD, b'{"lora_name": "poet", "lora_path": "/x"}', "added"),
+        (UNLOAD, b'{"lora_name": "poet"}', "removed"),
+    ):
+        _, writer = dialect.decode(body, "id")
+        assert writer.whole([]) == f"Success: LoRA adapter 'poet' {done} successfully.".encode()
