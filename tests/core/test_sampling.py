@@ -214,4 +214,5 @@ def test_what_is_ruled_out_never_comes(params: dict[str, Any]) -> None:
 def test_a_draw_is_where_the_share_of_weight_is_reached(weights: Row, uniform: float) -> None:
     found = inverse(weights, uniform)
     assert weights[found] > 0
-    assert weights[:found].sum() <= uniform * weights.sum() < weights[: found + 1].sum()
+    wanted = uniform * float(weights.sum())
+    assert float(weights[:found].sum()) <= wanted < float(weights[: found + 1].sum())

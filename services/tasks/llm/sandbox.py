@@ -1,7 +1,8 @@
 """Jinja for chat templates: what transformers gives them, in a sandbox, and with an end to every rendering.
 
 A template comes with a model and is not trusted: it reaches no internals of Python, and each turn of its loops, each
-call and each character it writes is counted. Knows no conversations.
+call and each character it writes is counted. What its texts take in memory meanwhile is not: a template made for that
+can fill it, so serve models of people you know. Knows no conversations.
 """
 
 import json

@@ -47,6 +47,7 @@ LLAMA_3 = """{{- bos_token }}
 {%- set ns = namespace(users=0) %}
 {%- for message in messages %}
     {%- if message.role == 'tool' %}{%- continue %}{%- endif %}
+    {{- loop.length ~ loop.last ~ loop.revindex0 ~ loop.previtem is defined }}
     {%- if message.role == 'user' %}{%- set ns.users = ns.users + 1 %}{%- endif %}
     {%- generation %}{{- turn(message) }}{%- endgeneration %}
 {%- endfor %}
