@@ -113,11 +113,12 @@ class Scheduler(Generic[SequenceT]):
                 chunks.append((sequence, _chunk(sequence, budget)))
                 budget -= len(chunks[-1][1].tokens)
         failures: list[Failure[SequenceT]] = []
-        for sequence in self._admitted(failures):
-            chunks.append((sequence, _chunk(sequence, budget)))
+        loading: list[SequenceT] = []
+        while budget > 0 and (joined := self._join(failures, loading)):
+            chunks.append((joined, _chunk(joined, budget)))
             budget -= len(chunks[-1][1].tokens)
-            if budget <= 0:
-                break
+        for sequence in loading:
+            self.add(sequence)
         return chunks, failures
 
     def advance(self, sequence: SequenceT, chunk: Chunk) -> None:
@@ -144,27 +145,24 @@ class Scheduler(Generic[SequenceT]):
             self.add(last)
         return False
 
-    def _admitted(self, failures: list[Failure[SequenceT]]) -> Iterator[SequenceT]:
-        """Those that join now, in turn. Who waits for an adapter holds up nobody, who waits for blocks all behind."""
-        loading: list[SequenceT] = []
+    def _join(self, failures: list[Failure[SequenceT]], loading: list[SequenceT]) -> SequenceT | None:
+        """Whose turn it is. Who waits for an adapter holds up nobody, who waits for blocks all behind."""
         while self._waiting and len(self.running) < self._most:
             sequence = heapq.heappop(self._waiting)
             if sequence.ended:
                 continue
             try:
-                adapter = sequence.work.adapter
-                if adapter is not None and not self._ready(adapter):
+                if (adapter := sequence.work.adapter) and not self._ready(adapter):
                     loading.append(sequence)
                     continue
             except ServingError as error:
                 failures.append(Failure(sequence, error))
                 continue
-            if not self._begin(sequence):
-                self.add(sequence)
-                break
-            yield sequence
-        for sequence in loading:
+            if self._begin(sequence):
+                return sequence
             self.add(sequence)
+            break
+        return None
 
     def _begin(self, sequence: SequenceT) -> bool:
         """Give it blocks for its whole prompt, so that prompts never wait for each other half read."""

@@ -1,5 +1,6 @@
 """Adapters in memory: loaded on a thread of their own, the one that was not used for longest makes way."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +9,10 @@ from functools import partial
 import torch
 
 from services.core.adapters import Adapter
+from services.core.errors import Code, ServingError
 from services.engines.torch_lm.lora import LoadedAdapter, bytes_of, read_adapter
+
+log = logging.getLogger(__name__)
 
 
 class AdapterCache:
@@ -46,6 +50,11 @@ class AdapterCache:
         if not loading.done():
             return False
         del self._loading[adapter.digest]
+        if (error := loading.exception()) is not None:
+            if isinstance(error, ServingError):
+                raise error
+            log.error("adapter %s could not be loaded", adapter.id, exc_info=error)
+            raise ServingError(Code.UNAVAILABLE, f"Adapter {adapter.id} cannot be read; load it again.", "model")
         self._loaded[adapter.digest] = loading.result()
         self._make_room({adapter.digest, *in_use})
         return True

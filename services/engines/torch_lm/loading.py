@@ -9,6 +9,9 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from services.core.catalog import Precision
 from services.engines.torch_lm.attention import NAME
 
+_PACKED = (32, 64)
+"""Rows and columns at a time in bitsandbytes' kernel for 4 bits on AVX512-BF16 (0.50.2)."""
+
 _DTYPES = {Precision.FP32: torch.float32}
 
 
@@ -27,6 +30,8 @@ def load_model(artefact: Path, precision: Precision, device: torch.device) -> to
         quantization_config=_quantization(precision),
         device_map={"": device},
     )
+    if precision == Precision.NF4:
+        _unpack_odd_shapes(model)
     return model.eval().requires_grad_(False)  # noqa: FBT003
 
 
@@ -39,3 +44,11 @@ def _quantization(precision: Precision) -> Any | None:
             bnb_4bit_compute_dtype=torch.bfloat16,
         )
     return BitsAndBytesConfig(load_in_8bit=True) if precision == Precision.INT8 else None
+
+
+def _unpack_odd_shapes(model: torch.nn.Module) -> None:
+    from bitsandbytes.nn import Linear4bit  # seconds to import, for this precision only
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit) and (module.in_features % _PACKED[1] or module.out_features % _PACKED[0]):
+            module.support_avx512bf16_for_cpu = False  # its kernel for such CPUs takes no other shapes

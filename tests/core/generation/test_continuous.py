@@ -108,7 +108,7 @@ items = st.builds(
 async def test_in_company_as_alone(
     given_items: list[Item], sequences: int, blocks: int, step_tokens: int, leaving: set[int]
 ) -> None:
-    engine = FakeGenerator(limits(sequences, blocks))
+    engine = Slow(limits(sequences, blocks))
 
     async def one(number: int, item: Item) -> list[int]:
         told: list[Any] = []
@@ -125,6 +125,16 @@ async def test_in_company_as_alone(
     for number, (item, told) in enumerate(zip(given_items, found, strict=True)):
         assert told == (alone(item)[:2] if number in leaving else alone(item))
     assert not engine.live
+
+
+class Slow(FakeGenerator):
+    """Adapters are ready now and then."""
+
+    asked = 0
+
+    def ready(self, adapter: Adapter) -> bool:
+        self.asked += 1
+        return self.asked % 3 == 0
 
 
 async def settled(batcher: ContinuousBatcher) -> None:

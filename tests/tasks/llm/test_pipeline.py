@@ -1,14 +1,13 @@
 """Requests through the pipeline and a generation loop, with a model whose every logit is known."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import validate
 
-from services.core.adapters import Adapter
+from services.core.adapters import Adapter, AdapterLibrary
 from services.core.catalog import ModelSpec
 from services.core.errors import Code, ServingError
 from services.tasks.llm.pipeline import GeneratePipeline
@@ -25,12 +24,11 @@ SCHEMA = {
 ADAPTER = Adapter("tiny@1", "pirate", "2", "0" * 64, Path("/nowhere"), 8)
 
 
-@dataclass
-class Library:
-    asked: tuple[str, str, str | None] | None = None
+class Library(AdapterLibrary):
+    wanted: tuple[str, str, str | None] | None = None
 
-    def find(self, spec_id: str, name: str, version: str | None) -> Adapter:
-        self.asked = (spec_id, name, version)
+    def find(self, base: str, name: str, version: str | None = None) -> Adapter:
+        self.wanted = (base, name, version)
         if name != "pirate":
             raise ServingError(Code.NOT_FOUND, f"No adapter {name}.", "model")
         return ADAPTER
@@ -150,18 +148,18 @@ def test_the_models_own_sampling_is_used_where_none_is_asked_for(tmp_path: Path)
 def test_adapters_are_looked_up_and_named_in_answers(
     folder: Path, model: str | None, asked: tuple[str, str | None] | None
 ) -> None:
-    library = Library()
+    library = Library(folder)
     engine = Model(random_scores)
     pipeline = GeneratePipeline(SPEC, Vocabulary.load(folder, SIZE), engine, library)  # type: ignore[arg-type]
     (item,) = pipeline.prepare(GenerateRequest(prompt="x", model=model))
-    assert library.asked == (asked and ("tiny@1", *asked))
+    assert library.wanted == (asked and ("tiny@1", *asked))
     assert item.payload.adapter == (ADAPTER if asked else None)
     response, parts = ask(pipeline, prompt="x", model=model, max_tokens=2)
     assert {response.model, *(part.model for part in parts)} == {"tiny@1:pirate@2" if asked else "tiny@1"}
 
 
 def test_unknown_adapters_are_refused(folder: Path) -> None:
-    with_library = GeneratePipeline(SPEC, Vocabulary.load(folder, SIZE), Model(random_scores), Library())  # type: ignore[arg-type]
+    with_library = GeneratePipeline(SPEC, Vocabulary.load(folder, SIZE), Model(random_scores), Library(folder))  # type: ignore[arg-type]
     for pipeline in (with_library, serving(folder)):
         error = refusal(pipeline, prompt="x", model="tiny:other")
         assert (error.code, error.param) == (Code.NOT_FOUND, "model")
