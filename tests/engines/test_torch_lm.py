@@ -117,7 +117,7 @@ async def generated(
     batcher.register("k", found, BatchPolicy(), GenerationPolicy(step_tokens=step_tokens))
     items = [
         Item(
-            Generation(tuple(prompt), 12, SamplingParams(temperature=0, logit_bias={1: -100.0}), _ids, adapter=adapter),
+            Generation(tuple(prompt), 12, SamplingParams(temperature=0, logit_bias={1: -1e9}), _ids, adapter=adapter),
             1,
         )
         for prompt, adapter in asked

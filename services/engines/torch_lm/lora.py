@@ -95,6 +95,7 @@ class Stack:
         self._modules = dict(_wrap(model, head, self._mix))
         self._columns = columns
         self._stacked: dict[str, tuple[int, LoadedAdapter]] = {}  # by digest, longest unused first: rank, matrices
+        self._places: dict[str, slice] = {}  # by digest, which columns are whose since the last time of stacking
 
     def use(self, owners: Sequence[tuple[Adapter | None, int]], loaded: Mapping[str, LoadedAdapter]) -> None:
         """Get ready for a step of so many tokens of each of these, in this order."""
@@ -110,19 +111,19 @@ class Stack:
             self._restack()
         self._mix.kept = self._kept(owners)
 
-    def forget(self, digest: str) -> None:
-        """Let go of an adapter that is not in use."""
-        if self._stacked.pop(digest, None):
-            self._restack()
-
     def _shed(self, used: Mapping[str, Adapter]) -> None:
         """Drop what is not in use, longest unused first, until it is narrow enough."""
         width = sum(rank for rank, _ in self._stacked.values())
         for digest in [digest for digest in self._stacked if digest not in used]:
             if width > self._columns:
                 width -= self._stacked.pop(digest)[0]
+                del self._places[digest]
 
     def _restack(self) -> None:
+        first = 0
+        for digest, (rank, _) in self._stacked.items():
+            self._places[digest] = slice(first, first + rank)
+            first += rank
         for path, module in self._modules.items():
             matrices = [(rank, loaded.get(path)) for rank, loaded in self._stacked.values()]
             have = next((one for _, one in matrices if one), None)
@@ -141,16 +142,13 @@ class Stack:
 
     def _kept(self, owners: Sequence[tuple[Adapter | None, int]]) -> Tensor:
         """``[tokens, columns]``: ones where token and column are of the same adapter."""
-        first, places = 0, {}
-        for digest, (rank, _) in self._stacked.items():
-            places[digest] = slice(first, first + rank)
-            first += rank
         like = next(one.down for _, loaded in self._stacked.values() for one in loaded.values())
-        kept = torch.zeros(sum(count for _, count in owners), first, dtype=like.dtype)
+        width = sum(rank for rank, _ in self._stacked.values())
+        kept = torch.zeros(sum(count for _, count in owners), width, dtype=like.dtype)
         row = 0
         for adapter, count in owners:
             if adapter is not None:
-                kept[row : row + count, places[adapter.digest]] = 1
+                kept[row : row + count, self._places[adapter.digest]] = 1
             row += count
         return kept.to(like.device)
 
