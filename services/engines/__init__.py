@@ -9,6 +9,7 @@ ENGINES = {
     "ctranslate2": "services.engines.ctranslate2:CTranslate2Seq2Seq",
     "onnx-seq2seq": "services.engines.onnx_seq2seq:OnnxSeq2Seq",
     "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
+    "genai": "services.engines.genai:GenaiGenerator",
     "echo": "services.engines.echo:EchoEngine",
     "fake": "services.engines.fake:FakeEncoder",
 }
