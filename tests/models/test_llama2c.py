@@ -1,5 +1,6 @@
 """Checkpoints of llama2.c: the converted network and tokenizer against the arithmetic of its own C source."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,13 @@ def tokenizer(artefact: Path) -> Tokenizer:
 
 
 def encode(text: str, ids: dict[str, int], scores: list[float]) -> list[int]:
-    """``encode`` of llama2.c's run.c: characters, or their bytes; then the best-scored neighbours joined, one by one."""
+    """``encode`` of llama2.c's run.c: characters, or their bytes; then the best neighbours joined, one by one."""
     tokens = [1]
     for character in f" {text}" if text else "":
         tokens += [ids[character]] if character in ids else [byte + 3 for byte in character.encode()]
     names = {number: name for name, number in ids.items()}
     while True:
-        pairs = [names.get(a, "\0") + names.get(b, "\0") for a, b in zip(tokens, tokens[1:], strict=False)]
+        pairs = [names.get(a, "\0") + names.get(b, "\0") for a, b in pairwise(tokens)]
         known = [place for place, pair in enumerate(pairs) if pair in ids]
         if not known:
             return tokens
@@ -162,7 +163,9 @@ def test_other_files_are_refused(tmp_path: Path, network: bytes, told: str) -> N
 
 
 @needs_stories
-@pytest.mark.parametrize(("cut", "told"), [(-3, "not a tokenizer of 512 pieces"), (None, "more than the network's 512")])
+@pytest.mark.parametrize(
+    ("cut", "told"), [(-3, "not a tokenizer of 512 pieces"), (None, "more than the network's 512")]
+)
 def test_a_tokenizer_of_another_size_is_refused(tmp_path: Path, cut: int | None, told: str) -> None:
     pieces = PIECES.read_bytes()
     folder = stories(tmp_path / "in", NETWORK.read_bytes(), pieces[:cut] if cut else pieces + b"x")
@@ -171,5 +174,5 @@ def test_a_tokenizer_of_another_size_is_refused(tmp_path: Path, cut: int | None,
 
 
 def test_one_network_and_one_tokenizer_are_wanted(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="one checkpoint of llama2.c and one tokenizer"):
+    with pytest.raises(ExportError, match=r"one checkpoint of llama2\.c and one tokenizer"):
         exporter("llama2c")(llama_spec(tmp_path, "llama2c"), {"weights": tmp_path}, tmp_path)

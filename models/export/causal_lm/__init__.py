@@ -3,7 +3,7 @@
 - ``checkpoint``: whether a folder is a causal language model, whole, and of safetensors
 - ``weights``: its safetensors, linked or cast
 - ``text``: tokenizer, chat template and defaults of generation
-- ``int4``: the same network for onnxruntime-genai
+- ``genai``, ``merge``: the same network, or one with an adapter in it, for onnxruntime-genai
 
 nf4 and int8 are made when the torch engine loads, from bf16. None of this is compared with fp32: a language model is
 judged by its perplexity, which no gate measures yet.
@@ -16,7 +16,7 @@ from typing import Any
 from models.export import ExportError
 from models.export.causal_lm.checkpoint import Checkpoint, opened
 from models.export.causal_lm.text import write_text
-from models.export.causal_lm.weights import write_weights
+from models.export.causal_lm.weights import write_config, write_weights
 from services.core.catalog import ModelSpec, Precision
 from services.engines.generator import GeneratorSettings
 
@@ -33,35 +33,38 @@ def export_causal_lm(spec: ModelSpec, sources: Mapping[str, Path], target: Path)
     if spec.precision not in STORED:
         raise ExportError(f"{spec.id}: {spec.precision} is not made of {spec.architecture}; use causal-lm-genai")
     checkpoint = opened(sources["weights"])
-    GeneratorSettings(precision=spec.precision, context=context_of(spec, checkpoint)).save(target)
-    write_text(checkpoint, target)
+    report = _described(spec, checkpoint, target, STORED[spec.precision])
     write_weights(checkpoint, target, STORED[spec.precision])
-    return {"family": checkpoint.family, "parameters": checkpoint.parameters}
-
-
-def context_of(spec: ModelSpec, checkpoint: Checkpoint) -> int:
-    """Most tokens of a sequence: the catalog's, for which the network has places.
-
-    Raises:
-        ExportError: it has not.
-    """
-    if checkpoint.positions is not None and spec.max_tokens > checkpoint.positions:
-        raise ExportError(
-            f"{spec.id}: the checkpoint takes {checkpoint.positions} tokens; in the catalog set max_tokens to that or less"
-        )
-    return spec.max_tokens
+    return report
 
 
 def export_causal_lm_genai(spec: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:
-    """The same for onnxruntime-genai: int4 or fp32, in ``genai/``, beside the tokenizer.
+    """``weights`` for onnxruntime-genai, in ``genai/`` beside the tokenizer; with ``adapter``, a LoRA of them, merged.
 
     Raises:
-        ExportError: as above, or the network is none that onnxruntime-genai builds.
+        ExportError: as above, the adapter does not fit, or the network is none that onnxruntime-genai runs.
     """
-    from models.export.causal_lm.int4 import write_genai
+    from models.export.causal_lm.genai import write_genai
+    from models.export.causal_lm.merge import merged
 
     checkpoint = opened(sources["weights"])
-    GeneratorSettings(precision=spec.precision, context=context_of(spec, checkpoint)).save(target)
+    report = _described(spec, checkpoint, target, "float32")
+    if "adapter" not in sources:
+        write_genai(checkpoint, spec.precision, target)
+    else:
+        with merged(checkpoint, sources["adapter"], target) as whole:
+            write_genai(whole, spec.precision, target)
+    return report
+
+
+def _described(spec: ModelSpec, checkpoint: Checkpoint, target: Path, dtype: str) -> dict[str, Any]:
+    """Write all but the weights; returns what the manifest says of the network."""
+    if checkpoint.positions is not None and spec.max_tokens > checkpoint.positions:
+        raise ExportError(
+            f"{spec.id}: the checkpoint takes {checkpoint.positions} tokens;"
+            " in the catalog set max_tokens to that or less"
+        )
+    GeneratorSettings(precision=spec.precision, context=spec.max_tokens).save(target)
     write_text(checkpoint, target)
-    write_genai(checkpoint, spec.precision, target)
+    write_config(checkpoint, target, dtype)
     return {"family": checkpoint.family, "parameters": checkpoint.parameters}

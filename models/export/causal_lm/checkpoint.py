@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from models.export import ExportError
@@ -49,12 +50,12 @@ def opened(folder: Path) -> Checkpoint:
         ExportError: it is no causal language model that transformers knows, or its weights are not those of its config.
     """
     files = _weight_files(folder)
+    if "quantization_config" in _described(folder):
+        raise ExportError(f"{folder}: its weights are quantized already; give the checkpoint they were made from")
     network = _network(folder)
     config = network.config
     if type(network).__name__ not in (config.architectures or ()):
         raise ExportError(f"{folder}: config.json describes {config.architectures}, which is no causal language model")
-    if getattr(config, "quantization_config", None):
-        raise ExportError(f"{folder}: its weights are quantized already; give the checkpoint they were made from")
     return Checkpoint(folder, config, files, sum(weight.numel() for weight in network.parameters()))
 
 
@@ -74,13 +75,21 @@ def _weight_files(folder: Path) -> tuple[str, ...]:
 
 def _shards(index: Path) -> tuple[str, ...]:
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(f"{index} is not the index of a checkpoint: {error}") from error
     for name in names:
         if Path(name).name != name or not name.endswith(".safetensors") or not (index.parent / name).is_file():
             raise ExportError(f"{index}: {name!r} is no safetensors file beside it")
     return tuple(sorted(names))
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = PreTrainedConfig.get_config_dict(folder, local_files_only=True)[0]
+    except OSError as error:
+        raise ExportError(f"{folder}: there is no config.json that can be read: {error}") from error
+    return found
 
 
 def _network(folder: Path) -> Any:
@@ -94,7 +103,7 @@ def _network(folder: Path) -> Any:
             use_safetensors=True,
             local_files_only=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise ExportError(f"{folder} cannot be opened as a causal language model: {error}") from error
     if lacking := found["missing_keys"] | found["mismatched_keys"]:
         raise ExportError(f"{folder}: the weights lack {_some(lacking)}, which config.json describes")

@@ -1,4 +1,4 @@
-"""The text side of a checkpoint -> the artefact's: ``tokenizer.json``, how chats are written, defaults of generation."""
+"""The text side of a checkpoint -> the artefact's: ``tokenizer.json``, the chat template, defaults of generation."""
 
 import shutil
 import tempfile

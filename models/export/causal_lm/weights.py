@@ -1,4 +1,4 @@
-"""Weight files of a checkpoint -> the artefact's: linked where they are stored as wanted, else cast one tensor at a time.
+"""Weight files of a checkpoint -> the artefact's: linked where they are stored as wanted, else cast a tensor at a time.
 
 A checkpoint may be larger than the memory of the machine that builds it.
 """
@@ -22,7 +22,11 @@ _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
 def write_weights(checkpoint: Checkpoint, target: Path, dtype: str) -> None:
-    """The files by their own names, and ``config.json`` saying what they are stored in."""
+    """The files by their own names.
+
+    Raises:
+        ExportError: something in them is no floating point number: they are quantized.
+    """
     wanted: torch.dtype = getattr(torch, dtype)
     for name in checkpoint.files:
         if _is_stored_in(checkpoint.folder / name, wanted):
@@ -31,6 +35,10 @@ def write_weights(checkpoint: Checkpoint, target: Path, dtype: str) -> None:
             cast(checkpoint.folder / name, target / name, wanted)
     if (checkpoint.folder / INDEX).is_file():
         shutil.copyfile(checkpoint.folder / INDEX, target / INDEX)
+
+
+def write_config(checkpoint: Checkpoint, target: Path, dtype: str) -> None:
+    """``config.json``, saying what the weights are stored in."""
     config = json.loads((checkpoint.folder / "config.json").read_text(encoding="utf-8"))
     kept = {key: value for key, value in config.items() if key not in ("torch_dtype", "auto_map", "_name_or_path")}
     (target / "config.json").write_text(json.dumps(kept | {"dtype": dtype}, indent=2), encoding="utf-8")
@@ -45,11 +53,7 @@ def link(file: Path, target: Path) -> None:
 
 
 def _is_stored_in(file: Path, wanted: torch.dtype) -> bool:
-    """Whether all of a file is.
-
-    Raises:
-        ExportError: something in it is no floating point number: it is quantized.
-    """
+    """Whether all of a file is."""
     with safe_open(file, framework="pt") as weights:
         stored = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118  # not a mapping
     if strange := stored - _FLOATS:

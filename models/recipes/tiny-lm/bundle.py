@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import torch
+from corpus import END, START
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
-from vocabulary import CHAT_TEMPLATE, END, START, with_start
+from vocabulary import CHAT_TEMPLATE, with_start
 
 NAME = Path(__file__).resolve().parent.name
 
@@ -30,7 +31,7 @@ def write_base(network: LlamaForCausalLM, tokenizer: Tokenizer, target: Path) ->
 
 
 def write_adapter(adapted: PeftModel, target: Path) -> None:
-    """``adapter_config.json`` and ``adapter_model.safetensors``; the base by its name, not by a path of this machine."""
+    """``adapter_config.json`` and ``adapter_model.safetensors``; the base by name, not by path."""
     target.mkdir(parents=True, exist_ok=True)
     config = adapted.peft_config["default"].to_dict()
     config |= {

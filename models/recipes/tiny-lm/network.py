@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 from config import AdaptersConfig, NetworkConfig
+from corpus import END, START
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
-from vocabulary import END, START
 
 
 def fresh(config: NetworkConfig, tokenizer: Tokenizer) -> LlamaForCausalLM:

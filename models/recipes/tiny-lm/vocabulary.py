@@ -25,8 +25,8 @@ def train_vocabulary(texts: Iterable[str], size: int, file: Path) -> Tokenizer:
     """Train it unless it is there. As written, it adds no token by itself: documents carry theirs."""
     if not file.exists():
         tokenizer = Tokenizer(BPE())
-        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
-        tokenizer.decoder = ByteLevelDecoder()  # type: ignore[assignment]
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = ByteLevelDecoder()
         alphabet = ByteLevel.alphabet()
         trainer = BpeTrainer(vocab_size=size, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False)
         tokenizer.train_from_iterator(texts, trainer)
@@ -38,5 +38,5 @@ def with_start(tokenizer: Tokenizer) -> Tokenizer:
     """As it is bundled: a text begins with the start token."""
     served = Tokenizer.from_str(tokenizer.to_str())
     start = (START, served.token_to_id(START))
-    served.post_processor = TemplateProcessing(single=f"{START} $A", pair=f"{START} $A $B", special_tokens=[start])  # type: ignore[assignment]
+    served.post_processor = TemplateProcessing(single=f"{START} $A", pair=f"{START} $A $B", special_tokens=[start])
     return served
