@@ -35,7 +35,7 @@ def perplexity(model: nn.Module, documents: Sequence[Tensor], context: int) -> f
     model.eval()
     total = tokens = 0.0
     for ids in documents:
-        for window in torch.split(ids, context):  # type: ignore[no-untyped-call]
+        for window in torch.split(ids, context):
             if len(window) > 1:
                 total += float(loss_of(model, window[None])) * (len(window) - 1)
                 tokens += len(window) - 1
@@ -79,7 +79,7 @@ class Trainer:
 
     def train(self, windows: Tensor, report: Report) -> None:
         """One pass over these windows, or what is left of it."""
-        batches = torch.split(windows, self._stage.batch)  # type: ignore[no-untyped-call]
+        batches = torch.split(windows, self._stage.batch)
         loss = 0.0
         self.model.train()
         for batch in batches[self.batch :]:
