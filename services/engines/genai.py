@@ -35,7 +35,11 @@ class GenaiGenerator:
         """Open the graph. Steps come from one thread, so it gets the threads of all lanes."""
         folder, context = artefact / FOLDER, GeneratorSettings.load(artefact).context
         config = og.Config(str(folder))
-        session = {"intra_op_num_threads": options.lanes * options.threads}  # by itself it takes one
+        session = {
+            "intra_op_num_threads": options.lanes * options.threads,  # by itself it takes one
+            # Spinning threads burn the CPU that the event loop needs, and on a busy machine each other's.
+            "session.intra_op.allow_spinning": "0",
+        }
         config.overlay(
             json.dumps({"model": {"decoder": {"session_options": session}}, "search": {"max_length": context}})
         )
