@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from models.curve import BatchCurve, curve_file, read_curve, write_curve
-from models.export import QUANTIZING, exporter
+from models.export import QUANTIZING, UNGATED, ExportError, exporter
 from models.export.verify import require_gate, seen_inputs, verify
 from models.measure import measure
 from models.sources import fetch
@@ -41,6 +41,7 @@ class Builder:
 
         Raises:
             SourceError: a source is missing or altered.
+            ExportError: it cannot be built as asked.
             GateError: the quantized model lost more than its gate allows.
         """
         return self._store.ensure(spec, self._build) if spec.architecture else None
@@ -63,7 +64,10 @@ class Builder:
 
     def _build(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
         started = time.monotonic()
-        report = self._export(spec, target) if spec.precision == Precision.FP32 else self._quantize(spec, target)
+        if spec.architecture in UNGATED or spec.precision == Precision.FP32:
+            report = self._export(spec, target)
+        else:
+            report = self._quantize(spec, target)
         return {**report, "build_seconds": round(time.monotonic() - started, 1)}
 
     def _export(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
@@ -73,6 +77,8 @@ class Builder:
         return dict(exporter(spec.architecture)(spec, folders, target))
 
     def _quantize(self, spec: ModelSpec, target: Path) -> dict[str, Any]:
+        if spec.precision != Precision.INT8:
+            raise ExportError(f"{spec.id}: {spec.architecture} is not made in {spec.precision}; use fp32 or int8")
         task = self._tasks[spec.task]
         gate = require_gate(task, spec)
         reference_spec = spec.model_copy(update={"precision": Precision.FP32})

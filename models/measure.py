@@ -20,7 +20,7 @@ from models.curve import BatchCurve, Point, machine
 from models.store import ArtefactStore, recipe_digest
 from services.core import imports
 from services.core.catalog import BatchPolicy, ModelSpec
-from services.core.engine import EngineOptions
+from services.core.engine import EngineOptions, generates
 from services.core.task import Task
 from services.engines import engine_class
 
@@ -72,8 +72,13 @@ class Split(NamedTuple):
 
 
 def measure(task: Task, spec: ModelSpec, store: ArtefactStore, cpus: int, progress: Progress) -> BatchCurve:
-    """Time the built artefact of ``spec``: some seconds of all CPUs. Where its pipeline has no samples, nothing is."""
+    """Time the built artefact of ``spec``: some seconds of all CPUs. Where its pipeline has no samples, nothing is.
+
+    Nor is a generator: what shares one of its steps is settled anew for each.
+    """
     about = {"machine": machine(cpus), "recipe": recipe_digest(spec)}
+    if generates(engine_class(spec.engine)):
+        return BatchCurve(**about, batch_invariant=True, points=(), policy=BatchPolicy())
     with _pipeline(task, spec, store, Split(1, 1)) as pipeline:
         if not hasattr(pipeline, "sample"):
             return BatchCurve(**about, batch_invariant=True, points=(), policy=BatchPolicy())

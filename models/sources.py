@@ -84,7 +84,7 @@ def _hub(rest: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm"]  # never pickles or code
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja"]  # never pickles or code
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:

@@ -13,10 +13,16 @@ EXPORTERS = {
     "sequence-classification": "models.export.onnx:export_sequence_classification",
     "seq2seq": "models.export.seq2seq:export_seq2seq",
     "bundled-seq2seq": "models.export.seq2seq:export_bundled_seq2seq",
+    "causal-lm": "models.export.causal_lm:export_causal_lm",
+    "causal-lm-genai": "models.export.causal_lm:export_causal_lm_genai",
+    "llama2c": "models.export.llama2c:export_llama2c",
 }
 
 QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
+
+UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c"})
+"""Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet."""
 
 Export = Callable[[ModelSpec, Mapping[str, Path], Path], Mapping[str, Any]]
 

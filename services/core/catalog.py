@@ -123,6 +123,8 @@ class ModelSpec(_Entry):
     architecture: str = ""
     """Exporter of ``models/export`` that builds the artefact; empty for engines that need none."""
     sources: dict[str, Source] = {}
+    adapters: dict[Name, Source] = {}
+    """Adapters that are there from the start, version 1 of each; others are added while the model serves."""
     labels: tuple[str, ...] = ()
     languages: dict[LanguageCode, str] = {}
     """Languages the model knows, by ISO 639 code, and what it calls them itself (``de: deu_Latn``)."""

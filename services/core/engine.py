@@ -180,6 +180,11 @@ class Generator(Engine, Protocol):
         """Forget a sequence that gets no further chunk; it may have been in no step."""
 
 
+def generates(engine: type) -> bool:
+    """Whether engines of this class are `Generator`s, told without loading one."""
+    return all(hasattr(engine, name) for name in ("limits", "ready", "step", "release"))
+
+
 @runtime_checkable
 class Echo(Engine, Protocol):
     """Payloads in, the same payloads out: what the serving path itself costs."""

@@ -10,6 +10,7 @@ ENGINES = {
     "onnx-seq2seq": "services.engines.onnx_seq2seq:OnnxSeq2Seq",
     "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
     "torch-lm": "services.engines.torch_lm.engine:TorchGenerator",
+    "genai": "services.engines.genai:GenaiGenerator",
     "echo": "services.engines.echo:EchoEngine",
     "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",

@@ -13,8 +13,10 @@ from rich.table import Table
 from models.curve import BatchCurve, settled
 from models.store import ArtefactStore
 from services.core.catalog import Catalog, ModelSpec, Precision
+from services.core.engine import generates
 from services.core.errors import OperatorError
 from services.core.task import Task
+from services.engines import engine_class
 from services.runtime.terminal import TasksOption, console, settings_from, world_of
 
 if TYPE_CHECKING:
@@ -131,6 +133,8 @@ def _builder(tasks: tuple[Task, ...], store: ArtefactStore, progress: Callable[[
 
 
 def _shape(spec: ModelSpec) -> str:
+    if generates(engine_class(spec.engine)):
+        return "what shares a step is settled as it runs"
     batch = spec.batch
     lanes = batch.lanes or "a lane per CPU"
     return f"{lanes} x {batch.threads} threads, up to {batch.group_items} in a run, padded by {batch.run_cost} at most"

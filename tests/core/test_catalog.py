@@ -120,7 +120,7 @@ def test_a_file_gives_its_task_and_folders_add_up(tmp_path: Path) -> None:
     ("text", "field"),
     [
         (f"models: [{ENTRY}, engin: onnx}}]", "engin"),
-        (f"models: [{ENTRY}, precision: int4}}]", "precision"),
+        (f"models: [{ENTRY}, precision: int3}}]", "precision"),
         (f"models: [{ENTRY}, version: 1}}]", "version"),
         (f"models: [{ENTRY}, batch: {{group_items: many}}}}]", r"batch\.group_items"),
         (f"models: [{ENTRY}, aliases: [fine, Not Fine]}}]", r"aliases\[1\]"),
