@@ -124,7 +124,7 @@ async def serve(
 
 @asynccontextmanager
 async def running(tasks: Sequence[Task], loaded: Sequence[Loaded], settings: Settings) -> AsyncIterator[Server]:
-    catalog = Catalog([model.spec for model in loaded])
+    catalog = Catalog({(model.spec.task, model.spec.id): model.spec for model in loaded}.values())
     meter = PrometheusMeter()
     lanes = loaded[0].spec.batch.lanes or 2
     service = InferenceService(catalog, loaded, Batcher(lanes, BatchTelemetry(meter)), meter)

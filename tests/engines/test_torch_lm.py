@@ -22,6 +22,7 @@ from services.core.generation.continuous import ContinuousBatcher
 from services.core.generation.records import Generation, SamplingParams
 from services.core.queueing import Item
 from services.engines.torch_lm.engine import TorchGenerator
+from services.engines.torch_lm.lora import LoraLinear
 from tests.core.generation.test_continuous import Ids, said
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # peft's
@@ -228,6 +229,18 @@ def test_other_precisions_are_near(llama: Path, precision: Precision) -> None:
     expected = reference(llama, tokens)
     assert row.dtype == np.float32
     assert float(np.corrcoef(row, expected)[0, 1]) > (0.9 if precision == Precision.NF4 else 0.99)
+
+
+def test_nf4_weights_take_a_quarter(llama: Path) -> None:
+    def linear_bytes(precision: Precision) -> int:
+        found = engine(llama, precision)
+        found.step([chunk([2, 3])])  # bitsandbytes packs them anew in the first step
+        modules = found._model.model.modules()  # type: ignore[union-attr]
+        linears = [module.base for module in modules if isinstance(module, LoraLinear)]
+        states = [state for module in linears for state in (module.state_dict().values())]
+        return sum(state.nbytes for state in states)
+
+    assert linear_bytes(Precision.NF4) <= 0.30 * linear_bytes(Precision.BF16)
 
 
 def test_the_cache_stays_in_its_bounds(llama: Path) -> None:
