@@ -9,7 +9,7 @@ CONSTRAINTS = deploy/constraints.txt
 APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test fuzz browser check fix proto bench bench-translation load failure overload peers clean
+.PHONY: help setup serve demo test fuzz browser check fix proto bench bench-translation bench-llm load failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: setup ## Benchmarks: JSON, Markdown and plot in loadtests/results
 
 bench-translation: setup ## Sentences per second beside CTranslate2 and transformers, in loadtests/results
 	$(BIN)/python -m loadtests.translation
+
+bench-llm: setup ## Tokens per second beside transformers and peft, in loadtests/results
+	$(BIN)/python -m loadtests.llm
 
 PROFILE ?= laptop
 load: setup ## A load profile against the running server (PROFILE=laptop): report in build/load, fails on a missed SLO

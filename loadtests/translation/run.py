@@ -1,12 +1,9 @@
 """The plan: build the model, then rounds over all ways to translate with it, interleaved; and what is written."""
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -16,8 +13,8 @@ import yaml
 from rich.console import Console
 
 from loadtests.bench import machine
-from loadtests.bench.contenders import Ports
-from loadtests.bench.server import BenchError, Server
+from loadtests.bench.modules import run_module, served
+from loadtests.bench.server import BenchError
 from loadtests.translation.direct import WAYS
 from loadtests.translation.load import measure
 from loadtests.translation.shape import SENTENCES, TOKENS, VOCABULARY, candidates, sentences
@@ -89,8 +86,11 @@ def _measure(console: Console, folder: Path, rounds: int, seconds: float) -> Res
 
 def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[tuple[str, float]]:
     for way in WAYS:
-        yield NAMES[way], float(_run("loadtests.translation.direct", way, str(artefact), str(folder), str(seconds)))
-    with _server(folder) as ports:
+        yield (
+            NAMES[way],
+            float(run_module("loadtests.translation.direct", way, str(artefact), str(folder), str(seconds))),
+        )
+    with served(_environment(folder)) as ports:
         for pattern in ("steady", "bursts"):
             for protocol, port in (("REST", ports.rest), ("gRPC", ports.grpc)):
                 name = f"Chorale {protocol}, {SENTENCES} callers, {pattern}"
@@ -99,7 +99,7 @@ def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[tuple[str, 
 
 def _build(folder: Path) -> Path:
     """Make checkpoint, catalog and artefact; returns the artefact's folder."""
-    _run("loadtests.translation.shape", str(folder))
+    run_module("loadtests.translation.shape", str(folder))
     examples = folder / "gate.en-de.tsv"  # the model says nothing that could be judged
     examples.write_text("".join(f"{text}\t{text}\n" for text in candidates(2)), encoding="utf-8")
     catalog = folder / "catalog"
@@ -128,20 +128,11 @@ def _build(folder: Path) -> Path:
         "licence": "none",
     }
     (catalog / "translation.yaml").write_text(yaml.safe_dump({"models": [entry]}), encoding="utf-8")
-    _run("services.runtime.cli", "models", "build", folder=folder)
+    run_module("services.runtime.cli", "models", "build", environment=_environment(folder))
     (spec,) = read_catalog([catalog], ["translation"]).specs
     artefact = ArtefactStore(folder / "home").folder(spec)
-    _run("loadtests.translation.direct", "choose", str(artefact), str(folder), "0")
+    run_module("loadtests.translation.direct", "choose", str(artefact), str(folder), "0")
     return artefact
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[Ports]:
-    ports = Ports.free(["classification"])
-    command = [sys.executable, "-m", "services.runtime.cli", "serve", "--in-process"]
-    listen = ["--rest-port", str(ports.rest), "--grpc-port", str(ports.grpc)]
-    with Server("chorale", [*command, *listen], _environment(folder)):
-        yield ports
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -150,16 +141,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "CHORALE_CATALOG": str(folder / "catalog"),
         "CHORALE_TASKS": "translation",
     }
-
-
-def _run(module: str, *arguments: str, folder: Path | None = None) -> str:
-    """What a module says that is run by itself."""
-    command = [sys.executable, "-m", module, *arguments]
-    env = _environment(folder) if folder else {}
-    done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{module} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 def _spread(row: Row) -> str:

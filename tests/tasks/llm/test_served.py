@@ -245,7 +245,11 @@ async def test_metrics_of_generating(server: Server) -> None:
 
 
 async def test_structured_output(server: Server) -> None:
-    schema: dict[str, Any] = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"n": {"type": "integer", "maximum": 9}},
+        "required": ["n"],
+    }
     schema["additionalProperties"] = False
     answer = await client(server).chat.completions.create(
         model="tiny",

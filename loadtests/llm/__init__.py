@@ -1,0 +1,1 @@
+"""Language models: streams on mixed adapters beside transformers and peft, and one stream on int4."""
