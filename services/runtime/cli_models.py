@@ -10,6 +10,7 @@ import typer
 from rich.status import Status
 from rich.table import Table
 
+from models import adapters
 from models.curve import BatchCurve, settled
 from models.store import ArtefactStore
 from services.core.catalog import Catalog, ModelSpec, Precision
@@ -54,6 +55,7 @@ def build_models(
             with console.status(label) as status:
                 folder = _built(spec, chosen, store, _steps(status, label))
                 curve = _builder(chosen, store, _steps(status, label)).curve(spec, settings.cpus)
+                adapters.install(spec, settings.home, folder)
             size = sum(path.stat().st_size for path in folder.rglob("*"))
             console.print(f"{label}: sound, {size / 1e6:.1f} MB; {_shape(settled(spec, curve))}")
 

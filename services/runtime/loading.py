@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+from models import adapters
 from models.curve import read_curve, settled
 from models.export import EXPORTERS
 from models.store import ArtefactStore
@@ -65,7 +66,7 @@ def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
     store = ArtefactStore(settings.home)
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        if all(not spec.architecture or _is_built(store, spec, settings.cpus) for spec in specs):
+        if all(not spec.architecture or _is_built(store, spec, settings) for spec in specs):
             return
     except OSError as error:
         raise OperatorError(f"CHORALE_HOME {settings.home} cannot be used: {error.strerror}") from error
@@ -74,8 +75,10 @@ def ensure_artefacts(settings: Settings, specs: Sequence[ModelSpec]) -> None:
         raise BuildError("models could not be built; the reason is above. To see it again: chorale models build")
 
 
-def _is_built(store: ArtefactStore, spec: ModelSpec, cpus: int) -> bool:
-    return store.fault(spec) is None and read_curve(store, spec, cpus) is not None
+def _is_built(store: ArtefactStore, spec: ModelSpec, settings: Settings) -> bool:
+    if store.fault(spec) is not None or adapters.missing(spec, settings.home):
+        return False
+    return read_curve(store, spec, settings.cpus) is not None
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -129,8 +132,8 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
 
 def _open_pipeline(path: str, spec: ModelSpec, engine: Engine, settings: Settings) -> Pipeline:
     """Pipelines of models that take adapters are handed the library of them."""
-    adapters = {"adapters": AdapterLibrary(settings.home, settings.adapter_roots)} if spec.max_adapter_rank else {}
-    pipeline: Pipeline = imports.load(path).load(spec, ArtefactStore(settings.home).folder(spec), engine, **adapters)
+    library = {"adapters": AdapterLibrary(settings.home, settings.adapter_roots)} if spec.max_adapter_rank else {}
+    pipeline: Pipeline = imports.load(path).load(spec, ArtefactStore(settings.home).folder(spec), engine, **library)
     return pipeline
 
 
