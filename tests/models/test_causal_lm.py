@@ -132,9 +132,9 @@ def test_other_models_are_not_made_in_language_models_precisions(tmp_path: Path,
         Builder(ArtefactStore(tmp_path), {}, print).ensure(llama_spec(tmp_path, architecture, precision="nf4"))
 
 
-@pytest.mark.parametrize("name", sorted(set(ENGINES) - {"torch-lm"}))
+@pytest.mark.parametrize("name", sorted(ENGINES))
 def test_generators_are_told_by_their_class(name: str) -> None:
-    assert generates(engine_class(name)) == (name == "genai")
+    assert generates(engine_class(name)) == (name in {"genai", "torch-lm", "fake-lm"})
 
 
 def test_pickles_are_refused(copied: Path, tmp_path: Path) -> None:
