@@ -28,6 +28,7 @@ class EngineOptions:
         threads: threads inside one run. Several lanes of one thread beat one lane of many on a CPU.
         providers: onnxruntime execution providers, best first.
         precision: of the weights, for engines that bring them into it.
+        context: most tokens of a sequence; 0 is as many as the model takes.
         generation: for generators.
     """
 
@@ -35,6 +36,7 @@ class EngineOptions:
     threads: int = 1
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     precision: Precision = Precision.FP32
+    context: int = 0
     generation: GenerationPolicy = field(default_factory=GenerationPolicy)
 
 

@@ -15,7 +15,6 @@ import onnxruntime_genai as og
 from services.core.adapters import Adapter
 from services.core.engine import Chunk, EngineOptions, GeneratorLimits, Logits
 from services.core.errors import Code, ServingError
-from services.engines.generator import GeneratorSettings
 
 FOLDER = "genai"
 SEQUENCES = 16
@@ -33,7 +32,9 @@ class GenaiGenerator:
     @classmethod
     def load(cls, artefact: Path, options: EngineOptions) -> Self:
         """Open the graph. Steps come from one thread, so it gets the threads of all lanes."""
-        folder, context = artefact / FOLDER, GeneratorSettings.load(artefact).context
+        folder = artefact / FOLDER
+        described = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
+        context = min(options.context or described["context_length"], described["context_length"])
         config = og.Config(str(folder))
         session = {
             "intra_op_num_threads": options.lanes * options.threads,  # by itself it takes one
@@ -43,7 +44,6 @@ class GenaiGenerator:
         config.overlay(
             json.dumps({"model": {"decoder": {"session_options": session}}, "search": {"max_length": context}})
         )
-        described = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
         limits = GeneratorLimits(
             context=context,
             vocabulary=described["vocab_size"],

@@ -117,6 +117,7 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
             spec.batch.lanes or settings.cpus,
             spec.batch.threads,
             precision=spec.precision,
+            context=spec.max_tokens,
             generation=spec.generation,
         )
         engine = engine_class(spec.engine).load(store.folder(spec), options)

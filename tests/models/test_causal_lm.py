@@ -16,13 +16,12 @@ from models.build import Builder
 from models.curve import BatchCurve
 from models.export import ExportError, exporter
 from models.store import ArtefactStore
-from services.core.catalog import BatchPolicy, Precision
+from services.core.catalog import BatchPolicy
 from services.core.engine import generates
 from services.core.task import discover
 from services.engines import ENGINES, engine_class
-from services.engines.generator import GeneratorSettings
 from tests.checkpoints import TEXTS, train_pieces
-from tests.llamas import CONTEXT, llama, llama_spec
+from tests.llamas import llama, llama_spec
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -56,12 +55,10 @@ def rewrite(file: Path, **changes: object) -> None:
 def test_weights_stored_as_wanted_are_linked(checkpoint: Path, tmp_path: Path) -> None:
     found = export(checkpoint, tmp_path / "out")
     assert (found / "model.safetensors").samefile(checkpoint / "model.safetensors")
-    assert GeneratorSettings.load(found) == GeneratorSettings(precision=Precision.FP32, context=CONTEXT)
     assert {path.name for path in found.iterdir()} == {
         "chat_template.jinja",
         "config.json",
         "generation_config.json",
-        "generator.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -71,7 +68,6 @@ def test_weights_stored_as_wanted_are_linked(checkpoint: Path, tmp_path: Path) -
 @pytest.mark.parametrize("precision", ["bf16", "nf4", "int8"])
 def test_others_are_cast(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     found = export(checkpoint, tmp_path / "out", precision=precision)
-    assert GeneratorSettings.load(found).precision == precision
     before, after = (load_file(folder / "model.safetensors") for folder in (checkpoint, found))
     assert before.keys() == after.keys()
     assert all(torch.equal(after[name], weight.bfloat16()) for name, weight in before.items())

@@ -18,7 +18,6 @@ from models.export.causal_lm.checkpoint import Checkpoint, opened
 from models.export.causal_lm.text import write_text
 from models.export.causal_lm.weights import write_config, write_weights
 from services.core.catalog import ModelSpec, Precision
-from services.engines.generator import GeneratorSettings
 
 STORED = {Precision.FP32: "float32", Precision.BF16: "bfloat16", Precision.NF4: "bfloat16", Precision.INT8: "bfloat16"}
 """By precision: what the weights are stored in."""
@@ -64,7 +63,6 @@ def _described(spec: ModelSpec, checkpoint: Checkpoint, target: Path, dtype: str
             f"{spec.id}: the checkpoint takes {checkpoint.positions} tokens;"
             " in the catalog set max_tokens to that or less"
         )
-    GeneratorSettings(precision=spec.precision, context=spec.max_tokens).save(target)
     write_text(checkpoint, target)
     write_config(checkpoint, target, dtype)
     return {"family": checkpoint.family, "parameters": checkpoint.parameters}

@@ -36,7 +36,11 @@ class TorchGenerator:
         self._adapters = AdapterCache(generation.adapters_mib * _MIB, dtype, self._device)
         self._users: dict[int, str] = {}  # sequence -> digest of its adapter
         self._limits = GeneratorLimits(
-            context=min(model.config.max_position_embeddings, blocks * self._block_tokens),
+            context=min(
+                model.config.max_position_embeddings,
+                blocks * self._block_tokens,
+                options.context or model.config.max_position_embeddings,
+            ),
             vocabulary=first.shape[-1],
             sequences=generation.sequences,
             blocks=blocks,

@@ -12,7 +12,7 @@ from services.engines.torch_lm.attention import NAME
 _PACKED = (32, 64)
 """Rows and columns at a time in bitsandbytes' kernel for 4 bits on AVX512-BF16 (0.50.2)."""
 
-_DTYPES = {Precision.FP32: torch.float32}
+_DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
 
 
 def load_model(artefact: Path, precision: Precision, device: torch.device) -> torch.nn.Module:
@@ -32,6 +32,8 @@ def load_model(artefact: Path, precision: Precision, device: torch.device) -> to
     )
     if precision == Precision.NF4:
         _unpack_odd_shapes(model)
+    if precision in _DTYPES:
+        _leave_the_file(model)
     return model.eval().requires_grad_(False)  # noqa: FBT003
 
 
@@ -52,3 +54,9 @@ def _unpack_odd_shapes(model: torch.nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, Linear4bit) and (module.in_features % _PACKED[1] or module.out_features % _PACKED[0]):
             module.support_avx512bf16_for_cpu = False  # its kernel for such CPUs takes no other shapes
+
+
+def _leave_the_file(model: torch.nn.Module) -> None:
+    """Have weights in memory of torch's own: those of a safetensors file may be its pages, which are small ones."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
