@@ -46,13 +46,14 @@ class Planner:
         prompt = self._prompt(request)
         max_tokens = self._max_tokens(request, len(prompt))
         ends = frozenset[int]() if request.ignore_eos else self._vocabulary.specials.ends
-        reading = Reading(self._vocabulary, Stops(request.stop), len(prompt), ends)
+        first = Reading(self._vocabulary, Stops(request.stop), len(prompt), ends)
+        other = replace(first, prompt_tokens=0)  # the prompt is counted once
         return [
             Generation(
                 prompt=prompt,
                 max_tokens=max_tokens,
                 sampling=replace(sampling, seed=_seed(request.seed, number)),
-                reader=reading.reader,
+                reader=(other if number else first).reader,
                 constraint=constraint,
                 adapter=adapter,
             )

@@ -41,7 +41,7 @@ class Reading:
     Args:
         vocabulary: of the model.
         stops: at which they end.
-        prompt_tokens: of the prompt.
+        prompt_tokens: of the prompt, as far as it counts for this answer.
         ends: ids at which they end; none for a caller who ignores them.
     """
 
@@ -64,7 +64,7 @@ class TextReader:
         self._text = ""  # that could begin a stop text
         self._tokens = 0
         self._logprobs: list[TokenLogprob] = []
-        self._prompt = (reading.prompt_tokens, cached_tokens)
+        self._prompt = (reading.prompt_tokens, min(cached_tokens, reading.prompt_tokens))
         self.finished = False
 
     def read(self, token: Token) -> Delta | None:

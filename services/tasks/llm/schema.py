@@ -112,7 +112,7 @@ class Choice(Record):
 class GenerationUsage(Usage):
     """What generating cost, in tokens; `tokens` is all of them."""
 
-    prompt_tokens: int = Field(default=0, description="Of the prompt, once for each answer's own.")
+    prompt_tokens: int = Field(default=0, description="Of the prompt, however many answers there are.")
     cached_tokens: int = Field(default=0, description="Of those, how many were computed for an earlier request.")
     completion_tokens: int = Field(default=0, description="Generated, all answers together.")
 

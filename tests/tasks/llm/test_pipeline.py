@@ -97,8 +97,13 @@ def test_cached_tokens_are_told(folder: Path) -> None:
     pipeline = serving(folder)
     request = GenerateRequest(prompt="hello", max_tokens=3)
     items = pipeline.prepare(request)
-    outputs = [run(item.payload, random_scores, cached=4) for item in items]
-    assert pipeline.finish(request, items, outputs).usage.cached_tokens == 4
+    outputs = [run(item.payload, random_scores, cached=2) for item in items]
+    assert pipeline.finish(request, items, outputs).usage.cached_tokens == 2
+
+
+def test_a_prompt_is_counted_once(folder: Path) -> None:
+    response, parts = ask(serving(folder), prompt="hello", n=3, max_tokens=2)
+    assert response.usage.prompt_tokens == sum(part.usage.prompt_tokens for part in parts) == 3
 
 
 @pytest.mark.parametrize("seed", range(5))
