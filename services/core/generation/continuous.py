@@ -219,8 +219,13 @@ class _Lane:
     # --- below: on the thread ---
 
     def _run(self) -> None:
-        while self._turn():
-            pass
+        try:
+            while self._turn():
+                pass
+        finally:  # by an error of ours, too: then nobody is left to answer, and callers must not wait
+            self._closing = True
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self.abort)
 
     def _turn(self) -> bool:
         with self._wake:

@@ -288,6 +288,19 @@ async def test_closing_finishes_and_aborting_does_not() -> None:
         await batcher.submit("k", [short], later())
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_a_thread_that_died() -> None:
+    class Broken(FakeGenerator):
+        def ready(self, adapter: Adapter) -> bool:
+            raise RuntimeError("a bug")
+
+    with generating(Broken(limits())) as batcher:
+        for _ in range(2):
+            with pytest.raises(ServingError) as caught:
+                await batcher.submit("k", [generation([1], 2, ADAPTERS[1])], later())
+            assert caught.value.code is Code.UNAVAILABLE
+
+
 async def test_several_answers_of_one_call() -> None:
     with generating(FakeGenerator(limits())) as batcher:
         work = [generation([n], n + 1) for n in range(6)]
