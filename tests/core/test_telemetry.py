@@ -12,6 +12,10 @@ CONTRACT = {
     "chorale_batch_fill_ratio": ("histogram", ("task", "model")),
     "chorale_queue_depth": ("gauge", ("task", "model")),
     "chorale_tokens_total": ("counter", ("task", "model", "kind")),
+    "chorale_running_sequences": ("gauge", ("task", "model")),
+    "chorale_cache_blocks": ("gauge", ("task", "model")),
+    "chorale_time_to_first_token_seconds": ("histogram", ("task", "model")),
+    "chorale_inter_token_seconds": ("histogram", ("task", "model")),
     "chorale_model_load_seconds": ("gauge", ("task", "model")),
 }
 """Dashboards and alerts of users rest on these: add freely, rename never."""
