@@ -9,7 +9,7 @@ CONSTRAINTS = deploy/constraints.txt
 APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test fuzz browser check fix proto bench bench-translation bench-llm load failure overload peers clean
+.PHONY: help setup serve demo test test-all fuzz browser check fix proto bench bench-translation bench-llm load failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: setup ## Pages for the running server, on port 7860
 
 test: setup check browser ## The whole suite, a local Ray cluster included, and `make check`
 	$(BIN)/pytest
+
+test-all: setup check browser ## The same, and what takes longest: exports of all kinds, the bundled models' scores
+	$(BIN)/pytest -m ""
 
 fuzz: setup ## The property tests with fresh random examples (make test draws the same ones each time)
 	$(BIN)/pytest -m hypothesis --hypothesis-profile=random

@@ -21,7 +21,7 @@ from services.core.errors import Code, ServingError
 from services.engines.genai import SEQUENCES, GenaiGenerator
 from tests.llamas import CONTEXT, llama, llama_spec
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 PROMPTS = [np.random.default_rng(seed).integers(2, 380, 5 + 9 * seed).tolist() for seed in range(4)]
 

@@ -18,7 +18,7 @@ from tests.checkpoints import CHECKPOINTS, TEXTS, Artefacts, sentences
 pytestmark = pytest.mark.filterwarnings("default")
 
 ENGINES = ("ctranslate2", "onnx-seq2seq", "torch-seq2seq")
-SLOW = set(CHECKPOINTS) - {"marian", "m2m100", "t5"}
+SLOW = set(CHECKPOINTS) - {"marian", "t5"}
 """Not exported to ONNX here, which takes seconds for each; the others are built no other way."""
 
 RUN = [run for run in product(CHECKPOINTS, ENGINES) if run[1] != "onnx-seq2seq" or run[0] not in SLOW]

@@ -12,7 +12,7 @@ from services.core.catalog import ModelSpec, Precision, read_catalog
 from services.core.settings import BUNDLED_CATALOG, Settings
 from services.core.task import discover
 
-TASKS = {task.name: task for task in discover()}
+TASKS = {task.name: task for task in discover(opt_in=True)}
 SPECS = read_catalog([BUNDLED_CATALOG], list(TASKS)).specs
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SST2 = DATA / "classification" / "sst2.dev.tsv"
@@ -29,6 +29,7 @@ def test_every_bundled_file_is_pinned_and_small(spec: ModelSpec) -> None:
         assert source.sha256
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("default")  # it may have to be built, and peft uses what transformers deprecates
 @pytest.mark.skipif(not SST2.is_file(), reason=f"needs SST-2 dev at {SST2.name}, which is not ours to ship")
@@ -46,6 +47,7 @@ def test_sentiment_en_keeps_the_score_on_its_card() -> None:
     assert scores[Precision.FP32]["ece"] < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize(("other", "there", "back"), [("de", 30, 36), ("fr", 36, 36), ("es", 35, 36)])
