@@ -131,7 +131,7 @@ def test_attention_has_a_row_of_weights_for_each_token(artefacts: Artefacts, nam
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_ngram_is_repeated_if_so_asked(artefacts: Artefacts, engine: str) -> None:
-    model, batch = load(artefacts, "m2m100", engine), inputs(artefacts, "m2m100", engine)
+    model, batch = load(artefacts, "marian", engine), inputs(artefacts, "marian", engine)
 
     def repeats(decoding: Decoding) -> int:
         answers = [several[0].tokens for several in model.run(batch, decoding)]
@@ -144,7 +144,7 @@ def test_no_ngram_is_repeated_if_so_asked(artefacts: Artefacts, engine: str) -> 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_lanes_may_run_at_the_same_time(artefacts: Artefacts, engine: str) -> None:
-    model, batch = load(artefacts, "m2m100", engine, lanes=2), inputs(artefacts, "m2m100", engine)
+    model, batch = load(artefacts, "marian", engine, lanes=2), inputs(artefacts, "marian", engine)
     expected = [several[0].tokens for several in model.run(batch, Decoding())]
 
     def lane(first: int) -> bool:

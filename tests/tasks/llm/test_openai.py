@@ -284,7 +284,7 @@ async def test_who_gives_up_waiting_for_a_whole_answer_stops_the_work(served: Se
 async def test_the_documentation_has_the_routes(served: Served) -> None:
     document, listing = await served.get("/openapi.json"), await served.get("/v1/tasks")
     routes = ["/v1/chat/completions", "/v1/completions"]
-    assert listing["tasks"][0]["dialects"] == routes
+    assert listing["tasks"][0]["dialects"] == [*routes, "/v1/load_lora_adapter", "/v1/unload_lora_adapter"]
     for route, record in zip(routes, ("ChatBody", "CompletionBody"), strict=True):
         schema = document["paths"][route]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert schema == {"$ref": f"#/components/schemas/{record}"}
