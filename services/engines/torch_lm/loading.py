@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers.utils.logging import disable_progress_bar
 
 from services.core.catalog import Precision
 from services.engines.torch_lm.attention import NAME
@@ -20,6 +21,7 @@ def load_model(artefact: Path, precision: Precision, device: torch.device) -> to
 
     Only safetensors, only code that transformers itself has, and nothing from any hub.
     """
+    disable_progress_bar()
     model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
         artefact,
         dtype=_DTYPES.get(precision, torch.bfloat16),
