@@ -34,6 +34,21 @@ class Layer:
     values: Tensor
 
 
+class Scratch:
+    """Memory that is written anew by each gathering: to get fresh memory costs more than to write it."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, Tensor] = {}
+
+    def gather(self, name: str, rows: Tensor, index: Tensor) -> Tensor:
+        """``rows[index]``, until the next gathering of this name."""
+        needed = len(index) * rows.shape[1]
+        buffer = self._buffers.get(name)
+        if buffer is None or len(buffer) < needed:
+            buffer = self._buffers[name] = torch.empty(2 * needed, dtype=rows.dtype, device=rows.device)
+        return torch.index_select(rows, 0, index, out=buffer[:needed].view(len(index), rows.shape[1]))
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A chunk of several tokens: those from ``begin`` to ``end`` of the step, which follow ``start`` others."""
@@ -50,6 +65,7 @@ class Step:
 
     Args:
         layers: the cache.
+        scratch: for what is gathered from it.
         block_tokens: rows per block.
         write: row of each token.
         tables: ``[sequences * blocks]``, the blocks of the sequences that have one token, padded.
@@ -58,6 +74,7 @@ class Step:
     """
 
     layers: list[Layer]
+    scratch: Scratch
     block_tokens: int
     write: Tensor
     tables: Tensor
@@ -109,7 +126,7 @@ def attend(
     layer.keys.index_copy_(0, paged.write, _harmless(key))
     layer.values.index_copy_(0, paged.write, _harmless(value))
     heads = key.shape[1]
-    done = [_prompt(query, layer, heads, prompt, scaling, sliding_window) for prompt in paged.prompts]
+    done = [_prompt(query, layer, heads, prompt, paged.scratch, scaling, sliding_window) for prompt in paged.prompts]
     if singles := len(paged.lengths):
         done.insert(0, _singles(query[0, :, :singles], layer, heads, paged, scaling, sliding_window))
     return (done[0] if len(done) == 1 else torch.cat(done)).unsqueeze(0), None
@@ -124,14 +141,14 @@ def _singles(query: Tensor, layer: Layer, heads: int, paged: Step, scaling: floa
     """One new token for each of several sequences, over all that is in their blocks: ``[sequences, heads, size]``."""
     singles = len(paged.lengths)
 
-    def gathered(rows: Tensor) -> Tensor:
-        blocks = rows.view(-1, paged.block_tokens * rows.shape[1]).index_select(0, paged.tables)
+    def gathered(name: str, rows: Tensor) -> Tensor:
+        blocks = paged.scratch.gather(name, rows.view(-1, paged.block_tokens * rows.shape[1]), paged.tables)
         return blocks.view(singles, -1, heads, rows.shape[1] // heads).transpose(1, 2)
 
     return functional.scaled_dot_product_attention(
         query.transpose(0, 1).unsqueeze(2),
-        gathered(layer.keys),
-        gathered(layer.values),
+        gathered("keys", layer.keys),
+        gathered("values", layer.values),
         attn_mask=paged.mask(window),
         scale=scaling,
         enable_gqa=query.shape[0] != heads,
@@ -139,18 +156,18 @@ def _singles(query: Tensor, layer: Layer, heads: int, paged: Step, scaling: floa
 
 
 def _prompt(
-    query: Tensor, layer: Layer, heads: int, prompt: Prompt, scaling: float | None, window: int | None
+    query: Tensor, layer: Layer, heads: int, prompt: Prompt, scratch: Scratch, scaling: float | None, window: int | None
 ) -> Tensor:
     """Several new tokens of one sequence, over those before them: ``[tokens, heads, size]``."""
 
-    def gathered(rows: Tensor) -> Tensor:
-        return rows.index_select(0, prompt.rows).view(1, len(prompt.rows), heads, -1).transpose(1, 2)
+    def gathered(name: str, rows: Tensor) -> Tensor:
+        return scratch.gather(name, rows, prompt.rows).view(1, len(prompt.rows), heads, -1).transpose(1, 2)
 
     plain = not prompt.start and window is None
     return functional.scaled_dot_product_attention(
         query[:, :, prompt.begin : prompt.end],
-        gathered(layer.keys),
-        gathered(layer.values),
+        gathered("keys", layer.keys),
+        gathered("values", layer.values),
         attn_mask=None if plain else _causal(prompt, window),
         is_causal=plain,
         scale=scaling,
@@ -190,7 +207,9 @@ class Shapes:
         ]
 
 
-def arrange(chunks: Sequence[Chunk], layers: list[Layer], block_tokens: int, device: torch.device) -> Step:
+def arrange(
+    chunks: Sequence[Chunk], layers: list[Layer], scratch: Scratch, block_tokens: int, device: torch.device
+) -> Step:
     """The step of these chunks: those of one token first."""
     singles = [chunk for chunk in chunks if len(chunk.tokens) == 1]
     prompts: list[Prompt] = []
@@ -208,6 +227,7 @@ def arrange(chunks: Sequence[Chunk], layers: list[Layer], block_tokens: int, dev
     tables = [[*chunk.blocks[:count], *[empty] * (width - count)] for chunk, count in zip(singles, needed, strict=True)]
     return Step(
         layers=layers,
+        scratch=scratch,
         block_tokens=block_tokens,
         write=torch.cat(write).to(device),
         tables=torch.tensor(tables, dtype=torch.long, device=device).flatten(),

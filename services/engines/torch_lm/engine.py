@@ -9,7 +9,7 @@ import torch
 from services.core.adapters import Adapter
 from services.core.engine import Chunk, EngineOptions, GeneratorLimits, Logits
 from services.engines.torch_lm.adapter_cache import AdapterCache
-from services.engines.torch_lm.attention import Shapes, arrange
+from services.engines.torch_lm.attention import Scratch, Shapes, arrange
 from services.engines.torch_lm.loading import load_model
 from services.engines.torch_lm.lora import Stack
 
@@ -32,6 +32,7 @@ class TorchGenerator:
         per_block = shapes.row_numbers * dtype.itemsize * self._block_tokens
         blocks = max(1, generation.cache_mib * _MIB // per_block)
         self._layers = shapes.layers((blocks + 1) * self._block_tokens, dtype, self._device)
+        self._scratch = Scratch()
         self._stack = Stack(model, model.get_output_embeddings())
         self._adapters = AdapterCache(generation.adapters_mib * _MIB, dtype, self._device)
         self._users: dict[int, str] = {}  # sequence -> digest of its adapter
@@ -80,7 +81,7 @@ class TorchGenerator:
                 [token for chunk in ordered for token in chunk.tokens],
                 [chunk.start + place for chunk in ordered for place in range(len(chunk.tokens))],
                 _last(ordered),
-                paged=arrange(ordered, self._layers, self._block_tokens, self._device),
+                paged=arrange(ordered, self._layers, self._scratch, self._block_tokens, self._device),
             )
             rows: Logits = logits.float().cpu().numpy()
         return rows if ordered == list(chunks) else rows[_back(chunks, ordered)]
