@@ -196,12 +196,13 @@ async def test_unloading_what_is_in_use_is_refused_unless_forced(server: Server,
 
 async def test_a_queue_of_64_and_200_streams_at_once(server: Server) -> None:
     async def stream() -> int:
-        events = await client(server).completions.create(
+        events = await api.completions.create(
             model="tiny", prompt="hell", max_tokens=30, stream=True, extra_body={"ignore_eos": True}
         )
         return len([event async for event in events])
 
-    found = await asyncio.gather(*(stream() for _ in range(200)), return_exceptions=True)
+    async with client(server) as api:
+        found = await asyncio.gather(*(stream() for _ in range(200)), return_exceptions=True)
     refused = [error for error in found if isinstance(error, openai.RateLimitError)]
     assert all(isinstance(one, int | openai.RateLimitError) for one in found)
     assert len(found) - len(refused) >= QUEUE
