@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from services.core.catalog import BatchPolicy
 from services.core.context import Priority
 from services.core.deadlines import Deadlines
-from services.core.errors import Code, ServingError
+from services.core.errors import Code, ServingError, closing, too_late
 from services.core.grouping import cut
 from services.core.queueing import PENDING, Entry, Item, Queue, Run, Ticket
 
@@ -144,7 +144,7 @@ class Batcher:
         ticket = Ticket(count, deadline, now, self._loop.create_future())
         with self._wake:
             if self._closing:
-                raise _closing()
+                raise closing()
             if queue.items and (error := queue.refusal(count, cost, self._wait(queue, count), deadline - now)):
                 raise error
             queue.push(items, cost, ticket, priority)
@@ -195,7 +195,7 @@ class Batcher:
             tickets = {entry.ticket for queue in self._queues.values() for entry in queue.heap}
         for ticket in tickets:
             if not ticket.future.done():
-                ticket.future.set_exception(_closing())
+                ticket.future.set_exception(closing())
 
     def close(self) -> None:
         """Refuse new work, finish what waits, and end the lanes."""
@@ -313,21 +313,13 @@ def _run_safely(run: Run, entries: Sequence[Entry]) -> Sequence[Any]:
     return [
         result
         for entry in entries
-        for result in (_run_safely(run, [entry]) if entry.ticket.wanted(time.monotonic()) else [_too_late()])
+        for result in (_run_safely(run, [entry]) if entry.ticket.wanted(time.monotonic()) else [too_late()])
     ]
 
 
 def _expire(ticket: Ticket) -> None:
     if not ticket.future.done():
-        ticket.future.set_exception(_too_late())
-
-
-def _closing() -> ServingError:
-    return ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
-
-
-def _too_late() -> ServingError:
-    return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.")
+        ticket.future.set_exception(too_late())
 
 
 def _deliver(entries: Sequence[Entry], results: Sequence[Any]) -> None:

@@ -64,6 +64,16 @@ class OperatorError(Exception):
     """What the person who runs the command can mend; shown as one sentence, without a stack trace."""
 
 
+def too_late() -> ServingError:
+    """A call whose deadline passed while it waited or ran."""
+    return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.")
+
+
+def closing() -> ServingError:
+    """A call that comes, or still waits, while the server ends."""
+    return ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
+
+
 def invalid(error: ValidationError, what: str = "request") -> ServingError:
     """The first problem of a failed validation, as an INVALID_ARGUMENT that names the field and index of ``what``."""
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]

@@ -20,7 +20,7 @@ from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext, Priority
 from services.core.engine import Generator
-from services.core.errors import Code, ServingError
+from services.core.errors import Code, ServingError, too_late
 from services.core.generation.continuous import ContinuousBatcher
 from services.core.queueing import Item
 from services.core.schema import Request, Response
@@ -184,9 +184,8 @@ class InferenceService:
         """The model that the request means, if its queue has room."""
         spec = self._catalog.resolve(task.name, request.model, request.suits)
         model = self._loaded[task.name, spec.id, method.verb]
-        if error := self._executors[model.key].refusal(
-            model.key, context.deadline
-        ):  # this queue may be full, and others not
+        error = self._executors[model.key].refusal(model.key, context.deadline)
+        if error:  # this queue may be full, and others not
             raise error
         return model.key, model.pipeline
 
@@ -218,7 +217,7 @@ class InferenceService:
                 return await asyncio.shield(work)
         except TimeoutError:
             work.cancel()  # takes it out of the line, if it has not begun
-            raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+            raise too_late() from None
 
     def _prepared(self, work: "asyncio.Future[Sequence[Item]]") -> None:
         self._preparing -= 1

@@ -36,7 +36,7 @@ class RestApp(FastAPI):
     """FastAPI whose method routes are found in one dictionary look-up, before its middlewares.
 
     Those catch what handlers raise, and handlers here raise nothing: `Endpoint` has the last word. Skipping them
-    halves the cost of a small request. Hand-made routes of a task are ordinary FastAPI routes.
+    halves the cost of a small request. Pages are ordinary FastAPI routes.
     """
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import Self, TypeVar
 import aiohttp
 
 from services.core.context import CallContext
-from services.core.errors import Code, ServingError
+from services.core.errors import Code, ServingError, too_late
 from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Method, Task
@@ -171,7 +171,7 @@ async def _in_time(context: CallContext, work: Awaitable[T]) -> T:
         async with asyncio.timeout(context.remaining()):
             return await work
     except TimeoutError:
-        raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.") from None
+        raise too_late() from None
 
 
 @contextmanager

@@ -8,7 +8,6 @@ one piece. Knows no texts, requests or protocols.
 """
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import AsyncGenerator, Hashable
@@ -21,13 +20,11 @@ from services.core.catalog import BatchPolicy, GenerationPolicy
 from services.core.context import Priority
 from services.core.deadlines import Deadlines
 from services.core.engine import Generator
-from services.core.errors import Code, ServingError
+from services.core.errors import Code, ServingError, closing, too_late
 from services.core.generation.calls import Call
 from services.core.generation.observing import GenerationObserver
 from services.core.generation.stepping import Active, Stepper, Told
 from services.core.queueing import Item
-
-log = logging.getLogger(__name__)
 
 _LOADING_SECONDS = 0.005
 """Between two looks at adapters that are being loaded, when there is nothing else to do."""
@@ -151,9 +148,9 @@ class _Lane:
     def refusal(self, sequences: int, cost: int, deadline: float) -> ServingError | None:
         """Why so much more does not fit."""
         if self._closing:
-            return _closing()
+            return closing()
         if deadline <= time.monotonic():
-            return _too_late()
+            return too_late()
         if not (unfinished := self._unfinished):
             return None  # one that finds nobody is let in, whatever it costs
         waiting = len(unfinished) - self.running
@@ -202,7 +199,7 @@ class _Lane:
     def abort(self) -> None:
         """Fail all calls."""
         for sequence in self._present:
-            sequence.call.fail(_closing())
+            sequence.call.fail(closing())
 
     def close(self) -> None:
         """End the thread once all is done."""
@@ -260,12 +257,4 @@ def _tell(told: Items[Told]) -> None:
 
 
 def _expire(call: Call) -> None:
-    call.fail(_too_late())
-
-
-def _closing() -> ServingError:
-    return ServingError(Code.UNAVAILABLE, "The server is shutting down; retry elsewhere.", retry_after=1.0)
-
-
-def _too_late() -> ServingError:
-    return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the answer was ready.")
+    call.fail(too_late())

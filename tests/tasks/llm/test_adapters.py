@@ -41,8 +41,8 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.busy = Busy()
-        self.paths = [str(write_adapter(folder / "root" / name, seed)) for seed, name in enumerate(("one", "two"))]
-        self.library = AdapterLibrary(folder / "home", (folder / "root",))
+        self.paths = [str(write_adapter(folder / "allowed" / name, seed)) for seed, name in enumerate(("one", "two"))]
+        self.library = AdapterLibrary(folder / "home", (folder / "allowed",))
         self.artefact = write_base(folder / "artefact")
         self.loading = LoadAdapterPipeline.load(SPEC, self.artefact, self.busy, adapters=self.library)
         self.unloading = UnloadAdapterPipeline.load(SPEC, self.artefact, self.busy, adapters=self.library)
@@ -135,9 +135,9 @@ def test_adapters_of_another_base_are_refused(world: World) -> None:
 
 def test_paths_outside_the_roots_are_refused(world: World, tmp_path: Path) -> None:
     outside = write_adapter(tmp_path / "outside")
-    for path in (str(outside), f"{tmp_path}/root/../outside", "someone/poet"):
+    for path in (str(outside), f"{tmp_path}/allowed/../outside", "someone/poet"):
         assert code_of(world.load, path=path) == Code.PERMISSION_DENIED
-    assert code_of(world.load, path=f"{tmp_path}/root/none") == Code.NOT_FOUND
+    assert code_of(world.load, path=f"{tmp_path}/allowed/none") == Code.NOT_FOUND
 
 
 def test_without_roots_requests_load_nothing(world: World, tmp_path: Path) -> None:
