@@ -198,8 +198,19 @@ def test_the_adapter_unused_for_longest_makes_way(llama: Path, adapters: list[Ad
     assert found.ready(adapters[0])
     assert (found.running(adapters[0].digest), found.running(adapters[1].digest)) == (1, 0)
     found.release(1)
+    found.step([chunk([2])])
     wait(found, adapters[2])
     assert not found.ready(adapters[0])
+
+
+def test_an_adapter_that_was_ready_is_still_there_in_the_step(llama: Path, adapters: list[Adapter]) -> None:
+    found = engine(llama, adapters_mib=0)
+    tokens = list(range(2, 30))
+    for adapter in adapters:
+        wait(found, adapter)  # each could have made the one before it go
+    chunks = [chunk(tokens, adapter, sequence=n, first=8 * n) for n, adapter in enumerate(adapters)]
+    for row, adapter in zip(found.step(chunks), adapters, strict=True):
+        np.testing.assert_allclose(row, reference(llama, tokens, adapter), atol=1e-4, rtol=1e-4)
 
 
 def test_an_adapter_whose_files_changed_is_not_used(llama: Path, adapters: list[Adapter], tmp_path: Path) -> None:

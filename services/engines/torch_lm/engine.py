@@ -36,6 +36,7 @@ class TorchGenerator:
         self._stack = Stack(model, model.get_output_embeddings())
         self._adapters = AdapterCache(generation.adapters_mib * _MIB, dtype, self._device)
         self._users: dict[int, str] = {}  # sequence -> digest of its adapter
+        self._promised: set[str] = set()  # digests of those that were said to be ready, since the last step
         self._limits = GeneratorLimits(
             context=min(
                 model.config.max_position_embeddings,
@@ -61,7 +62,10 @@ class TorchGenerator:
 
     def ready(self, adapter: Adapter) -> bool:
         """Whether the adapter is loaded; if not, a thread of its own is at it."""
-        return self._adapters.ready(adapter, in_use=self._users.values())
+        if not self._adapters.ready(adapter, in_use={*self._users.values(), *self._promised}):
+            return False
+        self._promised.add(adapter.digest)
+        return True
 
     def running(self, digest: str) -> int:
         """Sequences on this adapter."""
@@ -75,6 +79,7 @@ class TorchGenerator:
         for chunk in chunks:
             if chunk.adapter is not None:
                 self._users[chunk.sequence] = chunk.adapter.digest
+        self._promised.clear()
         with torch.inference_mode():
             self._stack.use([(chunk.adapter, len(chunk.tokens)) for chunk in ordered], self._adapters.loaded)
             logits = self._forward(

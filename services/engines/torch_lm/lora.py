@@ -105,7 +105,8 @@ class Stack:
             return
         missing = used.keys() - self._stacked.keys()
         for digest, adapter in used.items():
-            self._stacked[digest] = self._stacked.pop(digest, (adapter.rank, loaded.get(digest, {})))
+            known = self._stacked.pop(digest) if digest in self._stacked else (adapter.rank, loaded[digest])
+            self._stacked[digest] = known
         if missing:
             self._shed(used)
             self._restack()
