@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from services.core.catalog import Precision
 from services.engines.torch_lm.attention import NAME
+from services.engines.torch_lm.packing import pack_linears
 
 _PACKED = (32, 64)
 """Rows and columns at a time in bitsandbytes' kernel for 4 bits on AVX512-BF16 (0.50.2)."""
@@ -16,13 +17,13 @@ _PACKED = (32, 64)
 _DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
 
 
-def load_model(artefact: Path, precision: Precision, device: torch.device) -> torch.nn.Module:
+def load_model(artefact: Path, precision: Precision, device: torch.device) -> PreTrainedModel:
     """Read ``config.json`` and safetensors; int8 and nf4 are made while reading, by bitsandbytes.
 
     Only safetensors, only code that transformers itself has, and nothing from any hub.
     """
     disable_progress_bar()
-    model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         artefact,
         dtype=_DTYPES.get(precision, torch.bfloat16),
         attn_implementation=NAME,
@@ -36,7 +37,9 @@ def load_model(artefact: Path, precision: Precision, device: torch.device) -> to
         _unpack_odd_shapes(model)
     if precision in _DTYPES:
         _leave_the_file(model)
-    return model.eval().requires_grad_(False)  # noqa: FBT003
+    if precision == Precision.BF16 and device.type == "cpu":
+        pack_linears(model, model.get_output_embeddings())
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def _quantization(precision: Precision) -> Any | None:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from services.core.adapters import Adapter, damage, read_config
 from services.core.errors import Code, ServingError
+from services.engines.torch_lm.packing import PackedLinear
 
 _PREFIX = "base_model.model."
 
@@ -156,7 +157,9 @@ class Stack:
 
 def _wrap(model: nn.Module, head: nn.Module | None, mix: Mix) -> Iterator[tuple[str, LoraLinear]]:
     linears = [
-        (path, module) for path, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
+        (path, module)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | PackedLinear) and module is not head
     ]
     for path, module in linears:
         parent, _, name = path.rpartition(".")
