@@ -67,7 +67,6 @@ TASK = Task(
         GenerateRequest(prompt="Once upon a time", max_tokens=16, temperature=0.0),
     ),
     grpc_port=9007,
-    opt_in=True,
     dialects=(
         "services.tasks.llm.openai.chat:DIALECT",
         "services.tasks.llm.openai.completions:DIALECT",
