@@ -1,84 +1,39 @@
 """``/v1/chat/completions``: conversations in OpenAI's shape."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
-
-from services.core.bodies import read_body
-from services.core.dialect import JSON, Call
-from services.core.errors import invalid
-from services.core.schema import Response
-from services.tasks.llm import GENERATE, STREAM_GENERATE
 from services.tasks.llm.openai.chat_body import ChatBody
-from services.tasks.llm.openai.writing import Fields, Pages
+from services.tasks.llm.openai.route import Route
+from services.tasks.llm.openai.writing import Fields, PageWriter
 from services.tasks.llm.schema import Alternative, Choice, GeneratePart, GenerateResponse, TokenLogprob
 
-_WHOLE = "chat.completion"
-_CHUNK = "chat.completion.chunk"
 
+class ChatWriter(PageWriter):
+    """Writes one answer."""
 
-class Chat:
-    """The route."""
+    prefix = "chatcmpl"
+    whole_kind = "chat.completion"
+    chunk_kind = "chat.completion.chunk"
 
-    route = "/v1/chat/completions"
-    method = GENERATE
-    body = ChatBody
-    media = JSON
-
-    def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "ChatWriter"]:
-        """The request, and how its answer is written. Raises ServingError."""
-        chat = read_body(body, ChatBody)
-        try:
-            request = chat.native()
-        except ValidationError as error:
-            raise invalid(error) from error
-        call = Call(STREAM_GENERATE if chat.stream else GENERATE, (request,))
-        return call, ChatWriter(identity, with_logprobs=chat.logprobs, with_usage=chat.stream_options.include_usage)
-
-
-DIALECT = Chat()
-
-
-class ChatWriter:
-    """Writes one answer.
-
-    Args:
-        identity: of the call.
-        with_logprobs: whether they were asked for.
-        with_usage: whether the end of a stream tells what it cost.
-    """
-
-    def __init__(self, identity: str, *, with_logprobs: bool, with_usage: bool) -> None:
-        self._pages = Pages(identity, "chatcmpl", with_usage=with_usage)
-        self._with_logprobs = with_logprobs
+    def __init__(self, identity: str, asked: ChatBody) -> None:
+        super().__init__(identity, asked)
+        self._with_logprobs = asked.logprobs
         self._begun: set[int] = set()
 
-    def whole(self, answers: Sequence[Response]) -> bytes:
-        """A ``chat.completion``."""
-        (answer,) = cast("Sequence[GenerateResponse]", answers)
-        self._pages.count(answer.model, (answer.usage,))
-        return self._pages.whole(_WHOLE, [self._choice(*numbered) for numbered in enumerate(answer.choices)])
+    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[Fields]:
+        """Those of the one answer there is."""
+        (answer,) = answers
+        return [self._choice(index, choice) for index, choice in enumerate(answer.choices)]
 
-    def part(self, part: Response) -> Iterator[bytes]:
-        """The chunks of a part: who speaks comes before an answer's first, and why it ended after its last."""
-        some = cast("GeneratePart", part)
-        self._pages.count(some.model, (some.usage,))
-        if some.index not in self._begun:
-            self._begun.add(some.index)
-            yield self._chunk(some.index, {"role": "assistant", "content": ""})
-        if some.text or some.logprobs:
-            yield self._chunk(some.index, {"content": some.text}, logprobs=self._logprobs(some.logprobs))
-        if some.finish_reason:
-            yield self._chunk(some.index, {}, finish_reason=some.finish_reason)
-
-    def end(self) -> Iterable[bytes]:
-        """What it cost, if asked for."""
-        return self._pages.end(_CHUNK)
-
-    def _chunk(self, index: int, delta: Fields, **more: object) -> bytes:
-        choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
-        return self._pages.chunk(_CHUNK, choice)
+    def chunks(self, part: GeneratePart) -> Iterator[Fields]:
+        """Who speaks comes before an answer's first, and why it ended after its last."""
+        if part.index not in self._begun:
+            self._begun.add(part.index)
+            yield _chunk(part.index, {"role": "assistant", "content": ""})
+        if part.text or part.logprobs:
+            yield _chunk(part.index, {"content": part.text}, logprobs=self._logprobs(part.logprobs))
+        if part.finish_reason:
+            yield _chunk(part.index, {}, finish_reason=part.finish_reason)
 
     def _choice(self, index: int, choice: Choice) -> Fields:
         return {
@@ -90,6 +45,13 @@ class ChatWriter:
 
     def _logprobs(self, tokens: Sequence[TokenLogprob]) -> Fields | None:
         return {"content": list(map(_told, tokens)), "refusal": None} if self._with_logprobs else None
+
+
+DIALECT = Route("/v1/chat/completions", ChatBody, ChatWriter)
+
+
+def _chunk(index: int, delta: Fields, **more: object) -> Fields:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
 
 
 def _told(token: TokenLogprob) -> Fields:
