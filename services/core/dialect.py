@@ -10,8 +10,10 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from services.core.errors import OperatorError
+from services.core.imports import load
 from services.core.schema import Request, Response
-from services.core.task import Kind, Method
+from services.core.task import Kind, Method, Task
 
 JSON = "application/json"
 
@@ -68,3 +70,21 @@ class Dialect(Protocol):
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Writer]:
         """What a body asks for, and who writes the answer to the call of this id. Raises ServingError."""
+
+
+def refuse_shared_routes(tasks: Iterable[Task]) -> None:
+    """Make sure that each route, of methods and dialects, belongs to one task.
+
+    Raises:
+        OperatorError: one does not; names it, and both tasks.
+        ValueError: a task names a dialect that is not there.
+    """
+    owners: dict[str, str] = {}
+    for task in tasks:
+        for route in (*(method.route for method in task.methods), *(load(path).route for path in task.dialects)):
+            if route in owners:
+                raise OperatorError(
+                    f"tasks {owners[route]} and {task.name} both have the route {route}; "
+                    "leave one of them out of CHORALE_TASKS"
+                )
+            owners[route] = task.name
