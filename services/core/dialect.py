@@ -6,7 +6,7 @@ does not read, call, stream or fail by itself: an edge does, the same way as for
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -63,6 +63,14 @@ class Dialect(Protocol):
     @property
     def body(self) -> type[BaseModel]:
         """What bodies are, for documentation."""
+
+    @property
+    def answer(self) -> type[Any] | None:
+        """What whole answers are, for documentation; None where all are streamed."""
+
+    @property
+    def event(self) -> type[Any] | None:
+        """What the events of streamed answers are, for documentation; None where none are."""
 
     @property
     def media(self) -> str:

@@ -6,6 +6,7 @@
     completion_body   bodies of ``/v1/completions``
     completions       that route's answers
     route             how bodies become calls
+    answers           what answers look like
     writing           what answers share
 
 Source: openai/openai-python, ``types/chat`` and ``types``; the parameters beyond it are named as vLLM names them.

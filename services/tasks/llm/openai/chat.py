@@ -2,10 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
+from services.tasks.llm.openai.answers import (
+    ChatChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatCompletionTokenLogprob,
+    ChoiceDelta,
+    ChoiceLogprobs,
+    ChunkChoice,
+    TopLogprob,
+)
 from services.tasks.llm.openai.chat_body import ChatBody
 from services.tasks.llm.openai.route import Route
-from services.tasks.llm.openai.writing import Fields, PageWriter
-from services.tasks.llm.schema import Alternative, Choice, GeneratePart, GenerateResponse, TokenLogprob
+from services.tasks.llm.openai.writing import PageWriter
+from services.tasks.llm.schema import Alternative, Choice, FinishReason, GeneratePart, GenerateResponse, TokenLogprob
 
 
 class ChatWriter(PageWriter):
@@ -20,12 +30,12 @@ class ChatWriter(PageWriter):
         self._with_logprobs = asked.logprobs
         self._begun: set[int] = set()
 
-    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[Fields]:
+    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[ChatChoice]:
         """Those of the one answer there is."""
         (answer,) = answers
         return [self._choice(index, choice) for index, choice in enumerate(answer.choices)]
 
-    def chunks(self, part: GeneratePart) -> Iterator[Fields]:
+    def chunks(self, part: GeneratePart) -> Iterator[ChunkChoice]:
         """Who speaks comes before an answer's first, and why it ended after its last."""
         if part.index not in self._begun:
             self._begun.add(part.index)
@@ -35,7 +45,7 @@ class ChatWriter(PageWriter):
         if part.finish_reason:
             yield _chunk(part.index, {}, finish_reason=part.finish_reason)
 
-    def _choice(self, index: int, choice: Choice) -> Fields:
+    def _choice(self, index: int, choice: Choice) -> ChatChoice:
         return {
             "index": index,
             "message": {"role": "assistant", "content": choice.text, "refusal": None},
@@ -43,20 +53,22 @@ class ChatWriter(PageWriter):
             "finish_reason": choice.finish_reason,
         }
 
-    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> Fields | None:
+    def _logprobs(self, tokens: Sequence[TokenLogprob]) -> ChoiceLogprobs | None:
         return {"content": list(map(_told, tokens)), "refusal": None} if self._with_logprobs else None
 
 
-DIALECT = Route("/v1/chat/completions", ChatBody, ChatWriter)
+DIALECT = Route("/v1/chat/completions", ChatBody, ChatWriter, ChatCompletion, ChatCompletionChunk)
 
 
-def _chunk(index: int, delta: Fields, **more: object) -> Fields:
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None, **more}
+def _chunk(
+    index: int, delta: ChoiceDelta, logprobs: ChoiceLogprobs | None = None, finish_reason: FinishReason | None = None
+) -> ChunkChoice:
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def _told(token: TokenLogprob) -> Fields:
+def _told(token: TokenLogprob) -> ChatCompletionTokenLogprob:
     return {**_token(token), "top_logprobs": list(map(_token, token.top))}
 
 
-def _token(token: TokenLogprob | Alternative) -> Fields:
+def _token(token: TokenLogprob | Alternative) -> TopLogprob:
     return {"token": token.token, "bytes": token.bytes, "logprob": token.logprob}

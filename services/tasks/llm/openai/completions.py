@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from services.tasks.llm.openai.answers import Completion, CompletionChoice, Logprobs
 from services.tasks.llm.openai.completion_body import CompletionBody
 from services.tasks.llm.openai.route import Route
-from services.tasks.llm.openai.writing import Fields, PageWriter
-from services.tasks.llm.schema import GeneratePart, GenerateResponse, TokenLogprob
+from services.tasks.llm.openai.writing import PageWriter
+from services.tasks.llm.schema import FinishReason, GeneratePart, GenerateResponse, TokenLogprob
 
 
 class CompletionWriter(PageWriter):
@@ -20,7 +21,7 @@ class CompletionWriter(PageWriter):
         self._before = asked.prompt if asked.echo else ("",) * len(asked.prompt)
         self._lengths: dict[int, int] = {}
 
-    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[Fields]:
+    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[CompletionChoice]:
         """Those of the first prompt, then those of the next."""
         given = [
             (before + choice.text, choice)
@@ -32,14 +33,16 @@ class CompletionWriter(PageWriter):
             for index, (text, choice) in enumerate(given)
         ]
 
-    def chunks(self, part: GeneratePart) -> Iterator[Fields]:
+    def chunks(self, part: GeneratePart) -> Iterator[CompletionChoice]:
         """The one that it is."""
         text = part.text if part.index in self._lengths else self._before[0] + part.text
         yield self._choice(part.index, text, part.logprobs, part.finish_reason)
 
-    def _choice(self, index: int, text: str, tokens: Sequence[TokenLogprob], reason: str | None) -> Fields:
+    def _choice(
+        self, index: int, text: str, tokens: Sequence[TokenLogprob], reason: FinishReason | None
+    ) -> CompletionChoice:
         offsets = self._offsets(index, tokens)
-        logprobs = {**_logprobs(tokens), "text_offset": offsets} if self._with_logprobs else None
+        logprobs = _logprobs(tokens, offsets) if self._with_logprobs else None
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
     def _offsets(self, index: int, tokens: Sequence[TokenLogprob]) -> list[int]:
@@ -52,14 +55,15 @@ class CompletionWriter(PageWriter):
         return offsets
 
 
-DIALECT = Route("/v1/completions", CompletionBody, CompletionWriter)
+DIALECT = Route("/v1/completions", CompletionBody, CompletionWriter, Completion, Completion)
 
 
-def _logprobs(tokens: Sequence[TokenLogprob]) -> Fields:
+def _logprobs(tokens: Sequence[TokenLogprob], offsets: list[int]) -> Logprobs:
     return {
         "tokens": [token.token for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": list(map(_alternatives, tokens)),
+        "text_offset": offsets,
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -25,11 +25,15 @@ class Route(Generic[BodyT]):
         route: REST path.
         body: what bodies are.
         writer: of the answer to the call of this id, with this body.
+        answer: what whole answers are.
+        event: what chunks are.
     """
 
     route: str
     body: type[BodyT]
     writer: Callable[[str, BodyT], PageWriter]
+    answer: type[Any]
+    event: type[Any]
     method: Method = GENERATE
     media: str = JSON
 

@@ -1,17 +1,19 @@
 """What the answers of both routes share: their head, what they cost, and chunks."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from pydantic_core import to_json
 
 from services.core.schema import Response
+from services.tasks.llm.openai.answers import CompletionUsage
 from services.tasks.llm.openai.fields import Body
 from services.tasks.llm.schema import GeneratePart, GenerateResponse, GenerationUsage
 
-Fields = dict[str, Any]
+Fields = Mapping[str, object]
+"""One of `answers`."""
 
 
 class PageWriter(ABC):
@@ -77,7 +79,7 @@ def _sum(one: GenerationUsage, other: GenerationUsage) -> GenerationUsage:
     )
 
 
-def _told(usage: GenerationUsage) -> Fields:
+def _told(usage: GenerationUsage) -> CompletionUsage:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
