@@ -4,7 +4,6 @@ Knows no protocol and no process detail.
 """
 
 import signal
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from loadtests.bench.peers import PEERS, TASK, Peer, versions
 from loadtests.bench.result import Result, Stack
 from loadtests.bench.samples import read_sentences, write_samples
 from loadtests.bench.server import BenchError
+from loadtests.bench.terminal import fail, terminal
 from services.core.errors import ServingError
 from services.runtime.loading import BuildError
 
@@ -46,18 +46,18 @@ def run_bench(
     Exits with an error when it cannot measure, or when any answer was wrong.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that servers are stopped then, too
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     try:
         result = _measure(console, QUICK if quick else FULL, sentences, tasks, contenders)
     except (BenchError, BuildError, ServingError, ValueError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
-        _fail("stopped; nothing was written")
+        fail("stopped; nothing was written")
     else:
         report.write(result, out)
         console.print(report.markdown(result), markup=False)
         if result.wrong:
-            _fail(f"{result.wrong} answers were wrong; see {out / 'bench.json'}")
+            fail(f"{result.wrong} answers were wrong; see {out / 'bench.json'}")
 
 
 def choose(
@@ -86,11 +86,6 @@ def choose(
 
 def _not_installed(absent: Sequence[str]) -> str:
     return f"not installed: {', '.join(absent)} (`make peers` installs what the peers need)"
-
-
-def _fail(message: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {message}", style="red", markup=False)
-    sys.exit(1)
 
 
 def _measure(console: Console, plan: Plan, sentences: Path, tasks: Sequence[str], names: Sequence[str]) -> Result:

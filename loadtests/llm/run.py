@@ -1,20 +1,16 @@
-"""The plan: make the model, then rounds over all ways to generate with it, interleaved; and what is written."""
+"""Ways to generate text with one model: how it is made, what a round does, and what is to be reached."""
 
-import json
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import uvloop
 import yaml
-from rich.console import Console
 
-from loadtests.bench import machine
+from loadtests.bench.comparison import Comparison, Result, Round, Row, verdict
 from loadtests.bench.modules import run_module, served
-from loadtests.bench.server import BenchError
 from loadtests.llm.direct import BATCH
 from loadtests.llm.load import Measured, measure
 from loadtests.llm.shape import ADAPTERS, NEW_TOKENS, PROMPT_TOKENS, RANK
@@ -36,66 +32,25 @@ TARGETS = [(MIXED, STATIC, 0.7), (MIXED, ONE, 4.0), (INT4, ONE, 4.0)]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way: new tokens per second in each round, and for streams the 95th percentile of the time to the first."""
+class StreamRow(Row):
+    """Also the 95th percentile of the seconds to the first token in each round, where answers are streamed."""
 
-    name: str
-    rates: tuple[float, ...]
     first_p95: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class Result:
-    """One run."""
-
-    machine: dict[str, str]
-    rows: tuple[Row, ...]
-
-    def share(self, name: str, of: str) -> float:
-        """Of another row, median over the rounds."""
-        own, other = self._row(name), self._row(of)
-        return median(rate / limit for rate, limit in zip(own.rates, other.rates, strict=True))
-
-    def _row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
-
-
 def run_llm(out: Path, rounds: int, seconds: float = 12.0) -> None:
-    """Measure, write ``llm.json`` and ``llm.md`` to ``out``, and print the table.
-
-    Exits with an error when it cannot measure.
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            result = _measure(console, Path(folder), rounds, seconds)
-    except (BenchError, ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        sys.exit(1)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "llm.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    (out / "llm.md").write_text(markdown(result), encoding="utf-8")
-    console.print(markdown(result), markup=False)
+    """Measure, write ``llm.json`` and ``llm.md`` to ``out``, and print the page."""
+    COMPARISON.run(out, rounds, partial(_prepare, seconds=seconds))
 
 
-def _measure(console: Console, folder: Path, rounds: int, seconds: float) -> Result:
-    console.print("making and building the models", markup=False)
+def _prepare(folder: Path, seconds: float) -> Round[StreamRow]:
     _build(folder)
-    found: dict[str, list[tuple[float, float | None]]] = {}
-    for number in range(1, rounds + 1):
-        for name, rate, first in _round(folder, seconds):
-            console.print(f"round {number}: {name}: {rate:.1f} tokens/s", markup=False)
-            found.setdefault(name, []).append((rate, first))
-    rows = (
-        Row(name, tuple(rate for rate, _ in several), tuple(first for _, first in several if first is not None))
-        for name, several in found.items()
-    )
-    return Result(machine.describe(), tuple(rows))
+    return partial(_round, folder, seconds)
 
 
-def _round(folder: Path, seconds: float) -> Iterator[tuple[str, float, float | None]]:
+def _round(folder: Path, seconds: float) -> Iterator[StreamRow]:
     for way, name in DIRECT.items():
-        yield name, float(run_module("loadtests.llm.direct", way, str(folder), str(seconds))), None
+        yield StreamRow(name, (float(run_module("loadtests.llm.direct", way, str(folder), str(seconds))),))
     models = ["llama", *(f"llama:a{number}" for number in range(ADAPTERS))]
     with served(_environment(folder, "torch")) as ports:
         for name, asked in (
@@ -103,13 +58,13 @@ def _round(folder: Path, seconds: float) -> Iterator[tuple[str, float, float | N
             (BASE, ["llama"] * BATCH),
             (SINGLE, ["llama"]),
         ):
-            yield name, *_figures(uvloop.run(measure(ports.rest, asked, seconds)))
+            yield _streamed(name, uvloop.run(measure(ports.rest, asked, seconds)))
     with served(_environment(folder, "genai")) as ports:
-        yield INT4, *_figures(uvloop.run(measure(ports.rest, ["llama"], seconds)))
+        yield _streamed(INT4, uvloop.run(measure(ports.rest, ["llama"], seconds)))
 
 
-def _figures(measured: Measured) -> tuple[float, float]:
-    return measured.rate, measured.first[int(0.95 * len(measured.first))]
+def _streamed(name: str, measured: Measured) -> StreamRow:
+    return StreamRow(name, (measured.rate,), (measured.first[int(0.95 * len(measured.first))],))
 
 
 def _build(folder: Path) -> None:
@@ -152,40 +107,30 @@ def _environment(folder: Path, engine: str) -> dict[str, str]:
     }
 
 
-def markdown(result: Result) -> str:
-    """The table."""
-    about = [f"| {name} | {value} |" for name, value in result.machine.items()]
-    rows = [
-        f"| {row.name} | {median(row.rates):.0f} ({min(row.rates):.0f} to {max(row.rates):.0f})"
-        f" | {result.share(row.name, STATIC):.2f} | {result.share(row.name, ONE):.1f}"
-        f" | {f'{median(row.first_p95) * 1000:.0f}' if row.first_p95 else ''} |"
-        for row in result.rows
-    ]
-    verdicts = [
-        f'- "{name}" at least {least:g} of "{of}": {share:.2f}, {"yes" if share >= least else "**no**"}'
-        for name, of, least in TARGETS
-        for share in (result.share(name, of),)
-    ]
-    return "\n".join(
-        [
-            "# Text generation",
-            "",
-            "Command: `make bench-llm`",
-            "",
-            "A Llama of 110 M parameters with random weights in bf16 (but for the int4 row), adapters of rank"
-            f" {RANK} on all linear layers; {PROMPT_TOKENS} prompt tokens and {NEW_TOKENS} new ones, greedy. New tokens"
-            " per second over whole calls, medians over the rounds, least to most in brackets. Chorale:"
-            " `chorale serve --in-process`, streams of `/v1/completions`, client and server on the same cores.",
-            "",
-            "| | |",
-            "|---|---|",
-            *about,
-            "",
-            "| way | tokens/s | of the static batch | times one at a time | first token, p95, ms |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            *verdicts,
-            "",
-        ]
-    )
+def _first(_: Result[StreamRow], row: StreamRow) -> str:
+    return f"{median(row.first_p95) * 1000:.0f}" if row.first_p95 else ""
+
+
+def _verdicts(result: Result[StreamRow]) -> Iterator[str]:
+    for name, of, least in TARGETS:
+        yield f'- "{name}" at least {least:g} of "{of}": {verdict(result.share(name, of), least)}'
+
+
+COMPARISON = Comparison(
+    name="llm",
+    title="Text generation",
+    about=(
+        "A Llama of 110 M parameters with random weights in bf16 (but for the int4 row), adapters of rank"
+        f" {RANK} on all linear layers; {PROMPT_TOKENS} prompt tokens and {NEW_TOKENS} new ones, greedy. New tokens"
+        " per second over whole calls, medians over the rounds, least to most in brackets. Chorale:"
+        " `chorale serve --in-process`, streams of `/v1/completions`, client and server on the same cores."
+    ),
+    unit="tokens",
+    digits=0,
+    columns={
+        "of the static batch": lambda result, row: f"{result.share(row.name, STATIC):.2f}",
+        "times one at a time": lambda result, row: f"{result.share(row.name, ONE):.1f}",
+        "first token, p95, ms": _first,
+    },
+    verdicts=_verdicts,
+)

@@ -18,6 +18,7 @@ from loadtests.bench.contenders import InProcess, Ports
 from loadtests.bench.run import SENTENCES
 from loadtests.bench.samples import read_sentences, write_samples
 from loadtests.bench.server import BenchError, Server
+from loadtests.bench.terminal import fail, terminal
 from loadtests.overload import report
 from loadtests.overload.client import Job, Seen
 from loadtests.overload.report import Result, Row
@@ -36,12 +37,11 @@ def run_overload(out: Path) -> None:
 
     Exits with an error when it cannot measure, or when any answer was wrong.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = terminal()
     try:
         result = Result(machine.describe(), _measure(console))
     except (BenchError, OperatorError, ServingError, ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        sys.exit(1)
+        fail(str(error))
     report.write(result, out)
     console.print(report.markdown(result), markup=False)
     if any(row.seen.wrong for row in result.rows):

@@ -1,20 +1,14 @@
-"""The plan: build the model, then rounds over all ways to translate with it, interleaved; and what is written."""
+"""Ways to translate with one model: how it is made, what a round does, and what is to be reached."""
 
-import json
-import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import uvloop
 import yaml
-from rich.console import Console
 
-from loadtests.bench import machine
+from loadtests.bench.comparison import Comparison, Result, Round, Row, verdict
 from loadtests.bench.modules import run_module, served
-from loadtests.bench.server import BenchError
 from loadtests.translation.direct import WAYS
 from loadtests.translation.load import measure
 from loadtests.translation.shape import SENTENCES, TOKENS, VOCABULARY, candidates, sentences
@@ -31,70 +25,24 @@ AT_LEAST = 0.9
 """What is to be reached of the limit."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One way: sentences per second in each round."""
-
-    name: str
-    rates: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Result:
-    """One run."""
-
-    machine: dict[str, str]
-    rows: tuple[Row, ...]
-
-    def share(self, name: str) -> float:
-        """Of the limit, median over the rounds."""
-        limit, row = self._row(LIMIT), self._row(name)
-        return median(rate / other for rate, other in zip(row.rates, limit.rates, strict=True))
-
-    def _row(self, name: str) -> Row:
-        return next(row for row in self.rows if row.name == name)
-
-
 def run_translation(out: Path, *, quick: bool = False) -> None:
-    """Measure, write ``translation.json`` and ``translation.md`` to ``out``, and print the table.
-
-    Exits with an error when it cannot measure.
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            result = _measure(console, Path(folder), rounds=1 if quick else 3, seconds=2.0 if quick else 8.0)
-    except (BenchError, ValueError, OSError) as error:
-        console.print(f"error: {error}", style="red", markup=False)
-        sys.exit(1)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "translation.json").write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
-    (out / "translation.md").write_text(markdown(result), encoding="utf-8")
-    console.print(markdown(result), markup=False)
+    """Measure, write ``translation.json`` and ``translation.md`` to ``out``, and print the page."""
+    COMPARISON.run(out, 1 if quick else 3, partial(_prepare, seconds=2.0 if quick else 8.0))
 
 
-def _measure(console: Console, folder: Path, rounds: int, seconds: float) -> Result:
-    console.print("making and building the model", markup=False)
-    artefact = _build(folder)
-    rates: dict[str, list[float]] = {}
-    for number in range(1, rounds + 1):
-        for name, rate in _round(folder, artefact, seconds):
-            console.print(f"round {number}: {name}: {rate:.1f} sentences/s", markup=False)
-            rates.setdefault(name, []).append(rate)
-    return Result(machine.describe(), tuple(Row(name, tuple(found)) for name, found in rates.items()))
+def _prepare(folder: Path, seconds: float) -> Round[Row]:
+    return partial(_round, folder, _build(folder), seconds)
 
 
-def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[tuple[str, float]]:
+def _round(folder: Path, artefact: Path, seconds: float) -> Iterator[Row]:
     for way in WAYS:
-        yield (
-            NAMES[way],
-            float(run_module("loadtests.translation.direct", way, str(artefact), str(folder), str(seconds))),
-        )
+        said = run_module("loadtests.translation.direct", way, str(artefact), str(folder), str(seconds))
+        yield Row(NAMES[way], (float(said),))
     with served(_environment(folder)) as ports:
         for pattern in ("steady", "bursts"):
             for protocol, port in (("REST", ports.rest), ("gRPC", ports.grpc)):
-                name = f"Chorale {protocol}, {SENTENCES} callers, {pattern}"
-                yield name, uvloop.run(measure(sentences(folder), protocol, pattern, port, seconds))
+                rate = uvloop.run(measure(sentences(folder), protocol, pattern, port, seconds))
+                yield Row(f"Chorale {protocol}, {SENTENCES} callers, {pattern}", (rate,))
 
 
 def _build(folder: Path) -> Path:
@@ -143,37 +91,22 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _spread(row: Row) -> str:
-    return f"{median(row.rates):.1f} ({min(row.rates):.1f} to {max(row.rates):.1f})"
+def _verdicts(result: Result[Row]) -> Iterator[str]:
+    least = min(result.share(row.name, LIMIT) for row in result.rows if row.name.startswith("Chorale"))
+    yield f'Every row of Chorale at least {AT_LEAST} of "{LIMIT}": {verdict(least, AT_LEAST)}.'
 
 
-def markdown(result: Result) -> str:
-    """The table."""
-    about = [f"| {name} | {value} |" for name, value in result.machine.items()]
-    rows = [f"| {row.name} | {_spread(row)} | {result.share(row.name):.2f} |" for row in result.rows]
-    ours = [row.name for row in result.rows if row.name.startswith("Chorale")]
-    least = min(result.share(name) for name in ours)
-    verdict = "yes" if least >= AT_LEAST else "**no**"
-    return "\n".join(
-        [
-            "# Translation",
-            "",
-            "Command: `make bench-translation`",
-            "",
-            f"A model of the shape of opus-mt (Marian, 74 M parameters, {VOCABULARY:,} tokens) with random weights,"
-            f" int8, greedy; {SENTENCES} sentences of {TOKENS} tokens, whose translations have about as many."
-            " Sentences per second, medians over the rounds, least to most in brackets. Chorale:"
-            " `chorale serve --in-process`, one sentence per request, client and server on the same cores.",
-            "",
-            "| | |",
-            "|---|---|",
-            *about,
-            "",
-            "| way | sentences/s | of the limit |",
-            "|---|---|---|",
-            *rows,
-            "",
-            f'Every row of Chorale at least {AT_LEAST} of "{LIMIT}": {least:.2f}, {verdict}.',
-            "",
-        ]
-    )
+COMPARISON = Comparison(
+    name="translation",
+    title="Translation",
+    about=(
+        f"A model of the shape of opus-mt (Marian, 74 M parameters, {VOCABULARY:,} tokens) with random weights,"
+        f" int8, greedy; {SENTENCES} sentences of {TOKENS} tokens, whose translations have about as many."
+        " Sentences per second, medians over the rounds, least to most in brackets. Chorale:"
+        " `chorale serve --in-process`, one sentence per request, client and server on the same cores."
+    ),
+    unit="sentences",
+    digits=1,
+    columns={"of the limit": lambda result, row: f"{result.share(row.name, LIMIT):.2f}"},
+    verdicts=_verdicts,
+)

@@ -6,12 +6,14 @@ does not read, call, stream or fail by itself: an edge does, the same way as for
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from services.core.errors import OperatorError
+from services.core.imports import load
 from services.core.schema import Request, Response
-from services.core.task import Kind, Method
+from services.core.task import Kind, Method, Task
 
 JSON = "application/json"
 
@@ -63,8 +65,34 @@ class Dialect(Protocol):
         """What bodies are, for documentation."""
 
     @property
+    def answer(self) -> type[Any] | None:
+        """What whole answers are, for documentation; None where all are streamed."""
+
+    @property
+    def event(self) -> type[Any] | None:
+        """What the events of streamed answers are, for documentation; None where none are."""
+
+    @property
     def media(self) -> str:
         """Content type of whole answers."""
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Writer]:
         """What a body asks for, and who writes the answer to the call of this id. Raises ServingError."""
+
+
+def refuse_shared_routes(tasks: Iterable[Task]) -> None:
+    """Make sure that each route, of methods and dialects, belongs to one task.
+
+    Raises:
+        OperatorError: one does not; names it, and both tasks.
+        ValueError: a task names a dialect that is not there.
+    """
+    owners: dict[str, str] = {}
+    for task in tasks:
+        for route in (*(method.route for method in task.methods), *(load(path).route for path in task.dialects)):
+            if route in owners:
+                raise OperatorError(
+                    f"tasks {owners[route]} and {task.name} both have the route {route}; "
+                    "leave one of them out of CHORALE_TASKS"
+                )
+            owners[route] = task.name

@@ -166,7 +166,7 @@ class Generator(Engine, Protocol):
         """What it can hold."""
 
     def ready(self, adapter: Adapter) -> bool:
-        """Whether chunks on this adapter can be computed now; if not, loading it has begun.
+        """Whether chunks on this adapter can be computed now; if not, it is being loaded, or will be: ask again.
 
         Raises:
             ServingError: it cannot be loaded.

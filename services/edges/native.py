@@ -27,6 +27,16 @@ class Native:
         """The method's request."""
         return self.method.request
 
+    @property
+    def answer(self) -> type[Response] | None:
+        """The method's, unless it is streamed."""
+        return self.method.response if self.method.kind is Kind.UNARY else None
+
+    @property
+    def event(self) -> type[Response] | None:
+        """The method's, if it is streamed."""
+        return self.method.response if self.method.kind is Kind.SERVER_STREAM else None
+
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "NativeWriter"]:
         """The request, and how its answer is written."""
         return Call(self.method, (read_body(body, self.method.request),)), NativeWriter()

@@ -21,7 +21,7 @@ from services.core.inference import Backend
 from services.core.settings import Settings
 from services.core.task import Kind, Task
 from services.core.telemetry import Meter
-from services.edges import announce
+from services.edges import announce, openapi
 from services.edges.answers import error_response, json_response
 from services.edges.endpoint import Endpoint, request_id
 from services.edges.handlers import Handler, any_call, unary
@@ -115,7 +115,7 @@ async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
 
 def _add_pages(app: FastAPI, tasks: Sequence[Task], backend: Backend, catalog: Catalog, meter: Meter) -> None:
     listing = json_response(announce.tasks(tasks, catalog))
-    schema = json_response(announce.openapi(tasks, __version__))
+    schema = json_response(openapi.document(tasks, __version__))
 
     async def healthz(_: HttpRequest) -> HttpResponse:
         return json_response({"status": "ok"})

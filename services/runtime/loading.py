@@ -17,6 +17,7 @@ from services.core import imports
 from services.core.adapters import AdapterLibrary
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec, read_catalog
+from services.core.dialect import refuse_shared_routes
 from services.core.engine import Engine, EngineOptions
 from services.core.errors import OperatorError
 from services.core.inference import GeneratingPipeline, InferenceService, Loaded, Pipeline
@@ -35,10 +36,11 @@ def read_world(settings: Settings) -> tuple[tuple[Task, ...], Catalog]:
     """The tasks to serve and their models.
 
     Raises:
-        OperatorError: unknown tasks, an invalid catalog, or an engine that is for tests only.
+        OperatorError: unknown tasks, two with the same route, an invalid catalog, or an engine that is for tests only.
     """
     try:
         tasks = discover(settings.task_packages, settings.tasks)
+        refuse_shared_routes(tasks)
         catalog = read_catalog(settings.catalog, [task.name for task in tasks])
         for spec in catalog.specs:
             _check(spec)

@@ -843,11 +843,11 @@ def test_nothing_is_lost_when_requests_come_fail_expire_and_are_cancelled_at_onc
             assert batcher.waiting == 0
             return set(outcomes)
 
-    logging.getLogger("services.core.batching").disabled = True
+    logging.getLogger("services.core.lanes").disabled = True
     try:
         assert run(scenario()) >= {"ok", "cancelled", Code.INTERNAL}
     finally:
-        logging.getLogger("services.core.batching").disabled = False
+        logging.getLogger("services.core.lanes").disabled = False
 
 
 class QueueMachine(RuleBasedStateMachine):

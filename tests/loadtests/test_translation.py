@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from loadtests.translation.load import measure
-from loadtests.translation.run import LIMIT, Result, Row, markdown
 from loadtests.translation.shape import SENTENCES, TOKENS, VOCABULARY, candidates, words
 from tests.serving import serve
 
@@ -34,11 +33,3 @@ def test_sentences_are_of_known_words() -> None:
     for sentence in candidates(SENTENCES):
         assert len(sentence.split()) == TOKENS - 1
         assert set(sentence[:-1].split()) <= known
-
-
-def test_the_table_says_whether_it_is_reached() -> None:
-    ours = Row("Chorale REST, 32 callers, steady", (46.0, 47.0, 45.5))
-    result = Result({"cores": "2"}, (Row(LIMIT, (50.0, 50.0, 50.0)), ours))
-    assert result.share(ours.name) == 0.92
-    assert "| 46.0 (45.5 to 47.0) | 0.92 |" in markdown(result)
-    assert "0.92, yes" in markdown(result)

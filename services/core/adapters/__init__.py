@@ -8,6 +8,7 @@
     intake     files taken from a folder that is not trusted
     manifest   what is kept beside an adapter's files
     shelf      one name's folder on disk
+    memory     what was found before, for as long as it holds
     library    adapters on disk: found, added, removed, while others read
 
 Needs no torch and no peft: weights are only looked at.

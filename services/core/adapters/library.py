@@ -2,9 +2,10 @@
 
     <home>/adapters/<base name@version>/<name>/<version>/   config, weights, manifest.json; never changed
     <home>/adapters/<base name@version>/<name>/.current     the version that the bare name means
+    <home>/adapters/<base name@version>/.mark               never the same again once any of them has changed
 
-Each look-up reads anew, so no process must be told of a change. A cache by the pointer's time and inode would not be
-safe: both may come again within a tick of the file system's clock, and reading takes a tenth of a millisecond.
+What was read is kept for as long as its mark says that nothing has changed (`memory`), so no process must be told. What
+is taken away by hand, past the library, is noticed when it is loaded.
 """
 
 import shutil
@@ -20,6 +21,7 @@ from services.core.adapters import names
 from services.core.adapters.checks import Checked
 from services.core.adapters.intake import MAX_BYTES, take
 from services.core.adapters.manifest import write_manifest
+from services.core.adapters.memory import Memory, forgotten
 from services.core.adapters.record import Adapter
 from services.core.adapters.shelf import Shelf, folders
 from services.core.errors import Code, ServingError
@@ -54,6 +56,7 @@ class AdapterLibrary:
         self._root = home / "adapters"
         self.roots = roots
         self._max_bytes = max_bytes
+        self._memory = Memory(self._root)
 
     def asked(self, base: str, model: str | None) -> Adapter | None:
         """The adapter in a request's model id, on the base that the rest of it means; None if it has none."""
@@ -66,12 +69,11 @@ class AdapterLibrary:
         Raises:
             ServingError: NOT_FOUND, naming those there are.
         """
-        shelf, wanted = self._shelf(base, name), names.optional("version", version)
-        for _ in range(_TRIES):  # what the name means may be removed between the two looks
-            chosen = wanted or shelf.current
-            if chosen and (adapter := shelf.get(chosen)):
-                return adapter
-        raise _unknown(shelf, wanted)
+        found = self._memory.of(names.checked_base(base))  # taken before anything is read: nothing older is kept in it
+        adapter = found.get((name, version))
+        if adapter is None:
+            adapter = found[name, version] = self._read(base, name, version)
+        return adapter
 
     def current(self, base: str, name: str) -> str | None:
         """The version that the bare name means."""
@@ -134,6 +136,14 @@ class AdapterLibrary:
             if not folders(shelf.place):
                 shutil.rmtree(shelf.place, ignore_errors=True)
 
+    def _read(self, base: str, name: str, version: str | None) -> Adapter:
+        shelf, wanted = self._shelf(base, name), names.optional("version", version)
+        for _ in range(_TRIES):  # what the name means may be removed between the two looks
+            chosen = wanted or shelf.current
+            if chosen and (adapter := shelf.get(chosen)):
+                return adapter
+        raise _unknown(shelf, wanted)
+
     def _shelf(self, base: str, name: str) -> Shelf:
         return Shelf(self._root / names.checked_base(base) / names.checked("name", name))
 
@@ -143,7 +153,7 @@ def _changing(base: Path) -> Iterator[Path]:
     """Nobody else changes the adapters of this base meanwhile; what a process that was killed left is gone."""
     try:
         base.mkdir(parents=True, exist_ok=True)
-        with FileLock(base / ".lock", timeout=_LOCK_SECONDS):
+        with FileLock(base / ".lock", timeout=_LOCK_SECONDS), forgotten(base):
             for left in (_ADDING, _REMOVED):
                 shutil.rmtree(base / left, ignore_errors=True)
             yield base

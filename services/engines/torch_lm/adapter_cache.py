@@ -14,6 +14,10 @@ from services.engines.torch_lm.lora import LoadedAdapter, bytes_of, read_adapter
 
 log = logging.getLogger(__name__)
 
+_AT_ONCE = 2
+"""Adapters being loaded: one is read while the one before it waits to be taken over. Nobody may come back for them, and
+only what was taken over is within the budget."""
+
 
 class AdapterCache:
     """Loaded adapters by digest, within a budget of bytes. Used from one thread."""
@@ -31,7 +35,7 @@ class AdapterCache:
         return self._loaded
 
     def ready(self, adapter: Adapter, in_use: Iterable[str]) -> bool:
-        """Whether it is in memory; else its loading begins, or goes on.
+        """Whether it is in memory; else its loading begins, goes on, or waits for that of others: ask again.
 
         Args:
             adapter: the adapter.
@@ -40,29 +44,35 @@ class AdapterCache:
         Raises:
             ServingError: it cannot be read, or is not what was checked.
         """
+        self._take_over({adapter.digest, *in_use})
         if adapter.digest in self._loaded:
             self._loaded.move_to_end(adapter.digest)
             return True
         loading = self._loading.get(adapter.digest)
         if loading is None:
-            self._loading[adapter.digest] = self._loader.submit(self._read, adapter)
-            return False
-        if not loading.done():
-            return False
-        del self._loading[adapter.digest]
-        if (error := loading.exception()) is not None:
-            if isinstance(error, ServingError):
-                raise error
-            log.error("adapter %s could not be loaded", adapter.id, exc_info=error)
-            raise ServingError(Code.UNAVAILABLE, f"Adapter {adapter.id} cannot be read; load it again.", "model")
-        self._loaded[adapter.digest] = loading.result()
-        self._make_room({adapter.digest, *in_use})
-        return True
+            if sum(not one.done() for one in self._loading.values()) < _AT_ONCE:
+                self._loading[adapter.digest] = self._loader.submit(self._read, adapter)
+        elif loading.done() and (error := loading.exception()) is not None:
+            del self._loading[adapter.digest]
+            raise _failed(adapter, error)
+        return False
 
     def close(self) -> None:
         """Forget all."""
         self._loader.shutdown(cancel_futures=True)
+        self._loading.clear()
         self._loaded.clear()
+
+    def _take_over(self, staying: set[str]) -> None:
+        """Have all that was loaded since within the budget, whether or not anyone still waits for it.
+
+        What could not be loaded holds no memory, and stays for those who ask for it.
+        """
+        done = [digest for digest, one in self._loading.items() if one.done() and one.exception() is None]
+        for digest in done:
+            self._loaded[digest] = self._loading.pop(digest).result()
+        if done:
+            self._make_room(staying)
 
     def _make_room(self, staying: set[str]) -> None:
         used = sum(map(bytes_of, self._loaded.values()))
@@ -70,3 +80,10 @@ class AdapterCache:
             if used <= self._budget:
                 break
             used -= bytes_of(self._loaded.pop(digest))
+
+
+def _failed(adapter: Adapter, error: BaseException) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
+    log.error("adapter %s could not be loaded", adapter.id, exc_info=error)
+    return ServingError(Code.UNAVAILABLE, f"Adapter {adapter.id} cannot be read; load it again.", "model")

@@ -6,7 +6,7 @@ There the adapter's name alone is what requests give as their model; here that i
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from services.core.dialect import Call
 from services.core.errors import Code, ServingError, invalid
@@ -78,6 +78,10 @@ def decode_unload(body: bytes | bytearray) -> tuple[UnloadAdapterRequest, str]:
         raise invalid(error) from error
 
 
+class Done(RootModel[str]):
+    """A sentence that says so."""
+
+
 class Said:
     """Writes that it is done, as plain text."""
 
@@ -106,6 +110,8 @@ class Lora:
     body: type[BaseModel]
     read: Callable[[bytes | bytearray], tuple[Request, str]]
     done: str
+    answer: type[BaseModel] = Done
+    event: None = None
     media: str = "text/plain; charset=utf-8"
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Said]:

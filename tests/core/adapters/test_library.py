@@ -32,7 +32,7 @@ def error(code: Code, call: Any, *arguments: Any, **named: Any) -> str:
 
 def leftovers(home: Path) -> list[str]:
     """What the library would not speak of."""
-    return sorted(path.name for path in home.rglob(".*") if path.name not in (".lock", ".current"))
+    return sorted(path.name for path in home.rglob(".*") if path.name not in (".lock", ".current", ".mark"))
 
 
 def test_an_adapter_is_found_as_it_was_added(

@@ -7,9 +7,12 @@ from typing import Any
 
 import openai
 import pytest
+from jsonschema import validate
 from openai.types import CompletionUsage
+from pydantic import TypeAdapter
 
 from services.core.telemetry import REQUEST_SECONDS
+from services.tasks.llm.openai.answers import ChatCompletion, ChatCompletionChunk, Completion
 from tests.tasks.llm.parrot import FAIL, FULL, HOLD, MODEL, Served, until
 
 TEXT = "one two three"
@@ -289,3 +292,44 @@ async def test_the_documentation_has_the_routes(served: Served) -> None:
         schema = document["paths"][route]["post"]["requestBody"]["content"]["application/json"]["schema"]
         assert schema == {"$ref": f"#/components/schemas/{record}"}
         assert {"model", "stream", "temperature"} < set(document["components"]["schemas"][record]["properties"])
+
+
+CHAT: Any = {"messages": user("one two"), "n": 2, "logprobs": True, "top_logprobs": 2}
+COMPLETION: Any = {"prompt": "one two", "n": 2, "logprobs": 2}
+USAGE: Any = {"stream_options": {"include_usage": True}}
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "whole", "chunk"),
+    [
+        ("/v1/chat/completions", CHAT, ChatCompletion, ChatCompletionChunk),
+        ("/v1/chat/completions", {"messages": user()}, ChatCompletion, ChatCompletionChunk),
+        ("/v1/completions", COMPLETION, Completion, Completion),
+        ("/v1/completions", {"prompt": "one"}, Completion, Completion),
+    ],
+)
+async def test_answers_are_what_the_documentation_says(
+    served: Served, route: str, body: Any, whole: Any, chunk: Any
+) -> None:
+    document = await served.get("/openapi.json")
+    contents = document["paths"][route]["post"]["responses"]["200"]["content"]
+    answer = await served.post(route, body)
+    streams = [await served.post(route, {**body, "stream": True, **more}) for more in ({}, USAGE)]
+    events = [event.removeprefix(b"data: ") for one in streams for event in one.content.split(b"\n\n")[:-2]]
+    assert len(events) >= 3
+    for media, record, bodies in (
+        ("application/json", whole, [answer.content]),
+        ("text/event-stream", chunk, events),
+    ):
+        for content in bodies:
+            validate(json.loads(content), {**document, **contents[media]["schema"]})
+            TypeAdapter(record).validate_json(content, strict=True, extra="forbid")  # and nothing else
+
+
+async def test_adapters_answer_in_words(served: Served) -> None:
+    document = await served.get("/openapi.json")
+    for route in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
+        ((media, content),) = document["paths"][route]["post"]["responses"]["200"]["content"].items()
+        assert media.startswith("text/plain")
+        name = content["schema"]["$ref"].rpartition("/")[2]
+        assert document["components"]["schemas"][name]["type"] == "string"

@@ -101,8 +101,8 @@ class ChatBody(Body):
             raise PydanticCustomError("top_logprobs", "Give logprobs, too, or leave it out")
         return top
 
-    def native(self) -> GenerateRequest:
-        """The same as the task's own request. Raises ValidationError."""
+    def native(self) -> tuple[GenerateRequest, ...]:
+        """One."""
         fields = self.shared()
         if self.max_completion_tokens is not None:
             fields["max_tokens"] = self.max_completion_tokens
@@ -111,4 +111,4 @@ class ChatBody(Body):
         if "response_format" in self.model_fields_set:
             fields["response_format"] = self.response_format.native()
         messages = tuple(Message(role=one.role, content=one.content) for one in self.messages)
-        return GenerateRequest(messages=messages, **fields)
+        return (GenerateRequest(messages=messages, **fields),)

@@ -65,6 +65,6 @@ class CompletionBody(Body):
         return best_of
 
     def native(self) -> tuple[GenerateRequest, ...]:
-        """The same as the task's own requests. Raises ValidationError."""
+        """One for each prompt."""
         fields = {"max_tokens": MAX_TOKENS, **self.shared(), "logprobs": self.logprobs}
         return tuple(GenerateRequest(prompt=prompt, **fields) for prompt in self.prompt)

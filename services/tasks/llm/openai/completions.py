@@ -1,81 +1,48 @@
 """``/v1/completions``: prompts in OpenAI's older shape."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
 
-from pydantic import ValidationError
-
-from services.core.bodies import read_body
-from services.core.dialect import JSON, Call
-from services.core.errors import invalid
-from services.core.schema import Response
-from services.tasks.llm import GENERATE, STREAM_GENERATE
+from services.tasks.llm.openai.answers import Completion, CompletionChoice, Logprobs
 from services.tasks.llm.openai.completion_body import CompletionBody
-from services.tasks.llm.openai.writing import Fields, Pages
-from services.tasks.llm.schema import GeneratePart, GenerateResponse, TokenLogprob
-
-_KIND = "text_completion"
-
-
-class Completions:
-    """The route."""
-
-    route = "/v1/completions"
-    method = GENERATE
-    body = CompletionBody
-    media = JSON
-
-    def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, "CompletionWriter"]:
-        """The requests, and how their answer is written. Raises ServingError."""
-        asked = read_body(body, CompletionBody)
-        try:
-            requests = asked.native()
-        except ValidationError as error:
-            raise invalid(error) from error
-        return Call(STREAM_GENERATE if asked.stream else GENERATE, requests), CompletionWriter(identity, asked)
+from services.tasks.llm.openai.route import Route
+from services.tasks.llm.openai.writing import PageWriter
+from services.tasks.llm.schema import FinishReason, GeneratePart, GenerateResponse, TokenLogprob
 
 
-DIALECT = Completions()
-
-
-class CompletionWriter:
+class CompletionWriter(PageWriter):
     """Writes the answer to one body."""
 
+    prefix = "cmpl"
+    whole_kind = chunk_kind = "text_completion"
+
     def __init__(self, identity: str, asked: CompletionBody) -> None:
-        self._pages = Pages(identity, "cmpl", with_usage=asked.stream_options.include_usage)
+        super().__init__(identity, asked)
         self._with_logprobs = asked.logprobs is not None
         self._before = asked.prompt if asked.echo else ("",) * len(asked.prompt)
         self._lengths: dict[int, int] = {}
 
-    def whole(self, answers: Sequence[Response]) -> bytes:
-        """A ``text_completion``: the choices of the first prompt, then those of the next."""
-        found = cast("Sequence[GenerateResponse]", answers)
-        self._pages.count(found[0].model, (answer.usage for answer in found))
+    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[CompletionChoice]:
+        """Those of the first prompt, then those of the next."""
         given = [
             (before + choice.text, choice)
-            for before, answer in zip(self._before, found, strict=True)
+            for before, answer in zip(self._before, answers, strict=True)
             for choice in answer.choices
         ]
-        choices = [
+        return [
             self._choice(index, text, choice.logprobs, choice.finish_reason)
             for index, (text, choice) in enumerate(given)
         ]
-        return self._pages.whole(_KIND, choices)
 
-    def part(self, part: Response) -> Iterator[bytes]:
-        """Its chunk."""
-        some = cast("GeneratePart", part)
-        self._pages.count(some.model, (some.usage,))
-        text = some.text if some.index in self._lengths else self._before[0] + some.text
-        yield self._pages.chunk(_KIND, self._choice(some.index, text, some.logprobs, some.finish_reason))
+    def chunks(self, part: GeneratePart) -> Iterator[CompletionChoice]:
+        """The one that it is."""
+        text = part.text if part.index in self._lengths else self._before[0] + part.text
+        yield self._choice(part.index, text, part.logprobs, part.finish_reason)
 
-    def end(self) -> Iterable[bytes]:
-        """What it cost, if asked for."""
-        return self._pages.end(_KIND)
-
-    def _choice(self, index: int, text: str, tokens: Sequence[TokenLogprob], reason: str | None) -> Fields:
+    def _choice(
+        self, index: int, text: str, tokens: Sequence[TokenLogprob], reason: FinishReason | None
+    ) -> CompletionChoice:
         offsets = self._offsets(index, tokens)
-        logprobs = {**_logprobs(tokens), "text_offset": offsets} if self._with_logprobs else None
+        logprobs = _logprobs(tokens, offsets) if self._with_logprobs else None
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
 
     def _offsets(self, index: int, tokens: Sequence[TokenLogprob]) -> list[int]:
@@ -88,11 +55,15 @@ class CompletionWriter:
         return offsets
 
 
-def _logprobs(tokens: Sequence[TokenLogprob]) -> Fields:
+DIALECT = Route("/v1/completions", CompletionBody, CompletionWriter, Completion, Completion)
+
+
+def _logprobs(tokens: Sequence[TokenLogprob], offsets: list[int]) -> Logprobs:
     return {
         "tokens": [token.token for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": list(map(_alternatives, tokens)),
+        "text_offset": offsets,
     }
 
 

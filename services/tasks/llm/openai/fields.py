@@ -3,6 +3,7 @@
 What cannot change the answer is taken and left alone; what would, and is not served, is refused by name.
 """
 
+from abc import abstractmethod
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -11,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from services.core.schema import Record
 from services.tasks.llm.parameters import Continuation
+from services.tasks.llm.schema import GenerateRequest
 
 Ignored = SkipJsonSchema[Any]
 """What says nothing of the answer."""
@@ -64,6 +66,10 @@ class Body(Shape, Continuation):
     prompt_cache_key: Ignored = None
     prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
+
+    @abstractmethod
+    def native(self) -> tuple[GenerateRequest, ...]:
+        """The same as the task's own requests. Raises ValidationError."""
 
     def shared(self) -> dict[str, Any]:
         """What is given of the fields that the task's own request has, too."""

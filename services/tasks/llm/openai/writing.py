@@ -1,51 +1,72 @@
-"""What answers in OpenAI's shapes share: their head, what they cost, and chunks."""
+"""What the answers of both routes share: their head, what they cost, and chunks."""
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import ClassVar, cast
 
 from pydantic_core import to_json
 
-from services.tasks.llm.schema import GenerationUsage
+from services.core.schema import Response
+from services.tasks.llm.openai.answers import CompletionUsage
+from services.tasks.llm.openai.fields import Body
+from services.tasks.llm.schema import GeneratePart, GenerateResponse, GenerationUsage
 
-Fields = dict[str, Any]
+Fields = Mapping[str, object]
+"""One of `answers`."""
 
 
-class Pages:
-    """Writes the bodies of one answer: the whole of it, or its chunks.
+class PageWriter(ABC):
+    """Writes the answer to one body: the whole of it, or its chunks. What choices look like is each route's own.
 
     Args:
         identity: of the call.
-        prefix: of the answer's own id.
-        with_usage: whether chunks tell what the request cost: null, and at the end the sum.
+        asked: the body.
     """
 
-    def __init__(self, identity: str, prefix: str, *, with_usage: bool) -> None:
-        self._head = {"id": f"{prefix}-{identity}", "created": int(datetime.now(UTC).timestamp())}
+    prefix: ClassVar[str]
+    """Of the answer's own id."""
+    whole_kind: ClassVar[str]
+    chunk_kind: ClassVar[str]
+
+    def __init__(self, identity: str, asked: Body) -> None:
+        self._head = {"id": f"{self.prefix}-{identity}", "created": int(datetime.now(UTC).timestamp())}
         self._usage = GenerationUsage()
         self._model = ""
-        self._with_usage = with_usage
+        self._with_usage = asked.stream_options.include_usage  # in chunks: null, and at the end the sum
 
-    def count(self, model: str, usages: Iterable[GenerationUsage]) -> None:
-        """Take note of who answered, and what it cost."""
-        self._model = model
-        for usage in usages:
-            if usage.tokens:
-                self._usage = _sum(self._usage, usage)
+    @abstractmethod
+    def choices(self, answers: Sequence[GenerateResponse]) -> Sequence[Fields]:
+        """Those of whole answers."""
 
-    def whole(self, kind: str, choices: Sequence[Fields]) -> bytes:
-        """The body of an answer, of all that was counted."""
-        return self._page(kind, choices, {"usage": _usage(self._usage)})
+    @abstractmethod
+    def chunks(self, part: GeneratePart) -> Iterator[Fields]:
+        """Those of the chunks of a part, one each."""
 
-    def chunk(self, kind: str, choice: Fields) -> bytes:
-        """One chunk."""
-        return self._page(kind, [choice], {"usage": None} if self._with_usage else {})
+    def whole(self, answers: Sequence[Response]) -> bytes:
+        """The body of all of them."""
+        found = cast("Sequence[GenerateResponse]", answers)
+        for answer in found:
+            self._count(answer)
+        return self._page(self.whole_kind, self.choices(found), usage=_told(self._usage))
 
-    def end(self, kind: str) -> Iterable[bytes]:
-        """What comes after the last chunk."""
-        return (self._page(kind, [], {"usage": _usage(self._usage)}),) if self._with_usage else ()
+    def part(self, part: Response) -> Iterable[bytes]:
+        """The chunks of a part."""
+        some = cast("GeneratePart", part)
+        self._count(some)
+        more = {"usage": None} if self._with_usage else {}
+        return [self._page(self.chunk_kind, [choice], **more) for choice in self.chunks(some)]
 
-    def _page(self, kind: str, choices: Sequence[Fields], more: Fields) -> bytes:
+    def end(self) -> Iterable[bytes]:
+        """What it cost, if asked for."""
+        return (self._page(self.chunk_kind, [], usage=_told(self._usage)),) if self._with_usage else ()
+
+    def _count(self, answer: GenerateResponse | GeneratePart) -> None:
+        self._model = answer.model
+        if answer.usage.tokens:
+            self._usage = _sum(self._usage, answer.usage)
+
+    def _page(self, kind: str, choices: Sequence[Fields], **more: object) -> bytes:
         return to_json({**self._head, "object": kind, "model": self._model, "choices": choices, **more})
 
 
@@ -58,7 +79,7 @@ def _sum(one: GenerationUsage, other: GenerationUsage) -> GenerationUsage:
     )
 
 
-def _usage(usage: GenerationUsage) -> Fields:
+def _told(usage: GenerationUsage) -> CompletionUsage:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
