@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext, Priority
-from services.core.engine import Generator
+from services.core.engine import AnyGenerator
 from services.core.errors import Code, ServingError, too_late
 from services.core.generation.continuous import ContinuousBatcher
 from services.core.queueing import Item
@@ -68,7 +68,7 @@ class GeneratingPipeline(Protocol):
     """
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> AnyGenerator:
         """What continues the sequences."""
 
 
