@@ -16,17 +16,15 @@ from services.core.errors import OperatorError
 
 _MIB = 1024 * 1024
 
-_WEIGHTS: dict[Precision, dict[str, str]] = {
-    Precision.FP32: {"dtype": "float32"},
-    Precision.BF16: {"dtype": "bfloat16"},
-    Precision.INT8: {"dtype": "bfloat16", "quantization": "int8_per_channel_weight_only"},
-}
+_DTYPES = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
+"""Others it reads from checkpoints that hold them: of those it makes while reading, none is for a linear layer's int8
+or nf4."""
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Those that vLLM can be started with as the largest."""
 
 _LORA_BYTES = 2
-"""Of a number in an adapter: they are bf16 whatever the weights are."""
+"""Of a number in an adapter: those run on bf16 weights only."""
 
 
 def engine_args(artefact: Path, options: EngineOptions) -> AsyncEngineArgs:
@@ -51,17 +49,17 @@ def engine_args(artefact: Path, options: EngineOptions) -> AsyncEngineArgs:
         structured_outputs_config=StructuredOutputsConfig(backend="guidance"),  # what requests were checked with
         disable_log_stats=True,
         enable_log_requests=False,
-        **_weights(options),
+        dtype=_dtype(options),
         **_lora(artefact, options),
     )
 
 
-def _weights(options: EngineOptions) -> dict[str, str]:
-    if options.precision not in _WEIGHTS:
-        raise OperatorError(f"vllm makes no {options.precision} weights; use {', '.join(_WEIGHTS)}, or engine torch-lm")
+def _dtype(options: EngineOptions) -> str:
+    if options.precision not in _DTYPES:
+        raise OperatorError(f"vllm makes no {options.precision} weights; use fp32, bf16, or engine torch-lm")
     if options.precision == Precision.FP32 and options.max_adapter_rank:
-        raise OperatorError("vllm runs adapters on bf16 and int8 only; set precision: bf16, or max_adapter_rank: 0")
-    return _WEIGHTS[options.precision]
+        raise OperatorError("vllm runs no adapters on fp32 weights; set precision: bf16, or max_adapter_rank: 0")
+    return _DTYPES[options.precision]
 
 
 def _lora(artefact: Path, options: EngineOptions) -> dict[str, Any]:

@@ -23,6 +23,7 @@ class VllmEngine:
         self._client = client
         self._limits = client.limits
         self._adapters = Adapters(client, client.adapters)
+        self._closed = False
 
     @classmethod
     def load(cls, artefact: Path, options: EngineOptions) -> Self:
@@ -52,7 +53,9 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM."""
-        self._client.close()
+        if not self._closed:
+            self._closed = True
+            self._client.close()
 
     def _on(self, adapter: Adapter | None) -> AbstractAsyncContextManager[int | None]:
         return self._adapters.using(adapter) if adapter else nullcontext()
