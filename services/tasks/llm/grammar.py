@@ -117,9 +117,8 @@ def _schema(form: ResponseFormat) -> str:
 
 
 def _styled(schema: str) -> str:
-    """With the style where llguidance finds it in a schema."""
-    parsed = json.loads(schema)
-    return json.dumps({**parsed, "x-guidance": _STYLE}) if isinstance(parsed, dict) else schema
+    """With the style where llguidance finds it in a schema, which is an object or would not have been taken."""
+    return json.dumps({**json.loads(schema), "x-guidance": _STYLE})
 
 
 def _tokens(vocabulary: Vocabulary, ends: list[int]) -> LLTokenizer | None:
