@@ -97,4 +97,5 @@ class Lane(ABC):
     @property
     def _unfinished(self) -> list[Active]:
         """Those whose callers may be slow to take what has come do not count."""
-        return [sequence for sequence in self._present if not sequence.ended]
+        # A list first: metrics are read on other threads.
+        return [sequence for sequence in list(self._present) if not sequence.ended]

@@ -29,6 +29,7 @@ class RelayedLane(Lane):
         self._loop = loop
         self._block_tokens = engine.limits.block_tokens
         self._tasks: dict[Active, asyncio.Task[None]] = {}
+        self._running: set[Active] = set()
 
     @property
     def running(self) -> int:
@@ -38,7 +39,8 @@ class RelayedLane(Lane):
     @property
     def blocks(self) -> int:
         """Blocks that their tokens fill."""
-        return sum(-(-len(sequence.tokens) // self._block_tokens) for sequence in self._running)
+        # A list first: metrics are read on other threads.
+        return sum(-(-len(sequence.tokens) // self._block_tokens) for sequence in list(self._running))
 
     def close(self) -> None:
         """Wait until the tasks have ended."""
@@ -52,19 +54,14 @@ class RelayedLane(Lane):
 
     def _give_up(self, sequences: Items[Active]) -> None:
         for sequence in sequences:
-            sequence.ended = True
+            self._end(sequence)
             if task := self._tasks.get(sequence):
                 task.cancel()
-
-    @property
-    def _running(self) -> list[Active]:
-        # A list first: metrics are read on other threads.
-        return [sequence for sequence in list(self._tasks) if sequence.joined and not sequence.ended]
 
     def _forget(self, sequence: Active, task: "asyncio.Task[None]") -> None:
         del self._tasks[sequence]
         if task.cancelled():  # if not by its caller, then since the loop ends
-            _fail(sequence, closing())
+            self._fail(sequence, closing())
 
     async def _ended(self) -> None:
         while self._tasks:
@@ -75,10 +72,10 @@ class RelayedLane(Lane):
         try:
             await self._read(sequence)
         except ServingError as error:
-            _fail(sequence, error)
+            self._fail(sequence, error)
         except Exception:  # the boundary to foreign code: engines, readers
             log.exception("a sequence failed")
-            _fail(sequence, ServingError(Code.INTERNAL, "The engine failed on this input."))
+            self._fail(sequence, ServingError(Code.INTERNAL, "The engine failed on this input."))
 
     async def _read(self, sequence: Active) -> None:
         coming = self._engine.generate(sequence.number, sequence.work, sequence.priority)
@@ -92,19 +89,23 @@ class RelayedLane(Lane):
     def _hand_on(self, sequence: Active, progress: Progress) -> None:
         if not sequence.joined:
             sequence.cached = progress.cached
-        self._pace.joined(sequence)
+            self._running.add(sequence)
+            self._pace.joined(sequence)
         for token in progress.tokens:
             outputs = list(sequence.read(token))
             self._pace.came(sequence)
-            sequence.ended = sequence.over
             for place, output in enumerate(outputs, 1):
-                sequence.call.tell(sequence.index, output, last=sequence.ended and place == len(outputs))
-            if sequence.ended:
+                sequence.call.tell(sequence.index, output, last=sequence.over and place == len(outputs))
+            if sequence.over:
+                self._end(sequence)
                 self._pace.ended(sequence)
                 return
 
+    def _fail(self, sequence: Active, error: ServingError) -> None:
+        if not sequence.ended:
+            self._end(sequence)
+            sequence.call.fail(error)
 
-def _fail(sequence: Active, error: ServingError) -> None:
-    if not sequence.ended:
+    def _end(self, sequence: Active) -> None:
         sequence.ended = True
-        sequence.call.fail(error)
+        self._running.discard(sequence)
