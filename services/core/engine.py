@@ -197,6 +197,10 @@ class SelfScheduled(Engine, Protocol):
     def limits(self) -> GeneratorLimits:
         """What it can hold."""
 
+    @property
+    def alive(self) -> bool:
+        """Whether it can generate; false for ever once it is."""
+
     def generate(self, sequence: int, work: Generation, priority: Priority) -> AsyncGenerator[Progress]:
         """What comes of a sequence, until its last token; closing it stops the work and frees what it holds.
 

@@ -104,6 +104,10 @@ class ContinuousBatcher:
         """Sequences of one key that are in no step yet."""
         return self._lanes[key].waiting
 
+    def alive(self, key: Hashable) -> bool:
+        """Whether anything may still be submitted for a key; false for ever once it is."""
+        return self._lanes[key].alive
+
     def running(self, key: Hashable) -> int:
         """Sequences of one key that are in the steps."""
         return self._lanes[key].running

@@ -32,6 +32,11 @@ class Lane(ABC):
         self._present: set[Active] = set()  # all that were let in and have not left
 
     @property
+    def alive(self) -> bool:
+        """Whether anything may still come in; false for ever once it is."""
+        return not self._closing
+
+    @property
     @abstractmethod
     def running(self) -> int:
         """Sequences in the steps."""
@@ -55,7 +60,7 @@ class Lane(ABC):
 
     def refusal(self, sequences: int, cost: int, deadline: float) -> ServingError | None:
         """Why so much more does not fit."""
-        if self._closing:
+        if not self.alive:
             return closing()
         if deadline <= time.monotonic():
             return too_late()

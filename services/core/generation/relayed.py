@@ -32,6 +32,11 @@ class RelayedLane(Lane):
         self._running: set[Active] = set()
 
     @property
+    def alive(self) -> bool:
+        """Whether the engine is, too."""
+        return super().alive and self._engine.alive
+
+    @property
     def running(self) -> int:
         """Sequences that have a token."""
         return len(self._running)

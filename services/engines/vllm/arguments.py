@@ -37,7 +37,7 @@ def engine_args(artefact: Path, options: EngineOptions) -> AsyncEngineArgs:
         raise OperatorError(f"{artefact}: there is no config.json; build the model with architecture causal-lm")
     generation = options.generation
     return AsyncEngineArgs(
-        model=str(artefact),
+        model=str(artefact.absolute()),
         load_format="safetensors",
         trust_remote_code=False,
         max_model_len=options.context or None,

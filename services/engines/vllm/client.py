@@ -51,6 +51,11 @@ class Client:
         )
 
     @property
+    def alive(self) -> bool:
+        """Whether its process is."""
+        return not self._llm.errored
+
+    @property
     def adapters(self) -> int:
         """Most adapters that it holds."""
         lora = self._llm.vllm_config.lora_config
@@ -95,7 +100,7 @@ class Client:
 
 
 def _lora_request(number: int, adapter: Adapter) -> LoRARequest:
-    return LoRARequest(lora_name=adapter.digest, lora_int_id=number, lora_path=str(adapter.folder))
+    return LoRARequest(lora_name=adapter.digest, lora_int_id=number, lora_path=str(adapter.folder.absolute()))
 
 
 @contextmanager

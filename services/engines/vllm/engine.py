@@ -39,6 +39,11 @@ class VllmEngine:
         """What it can hold."""
         return self._limits
 
+    @property
+    def alive(self) -> bool:
+        """Whether vLLM is."""
+        return self._client.alive
+
     def running(self, digest: str) -> int:
         """Sequences on this adapter."""
         return self._adapters.users(digest)

@@ -28,6 +28,7 @@ BAD, SHORT = 299, 298
 class Counting:
     """Says what follows from the prompt and the place, some tokens at a time."""
 
+    alive = True
     limits = GeneratorLimits(context=256, vocabulary=300, sequences=4, blocks=64, block_tokens=8)
 
     def __init__(self, together: int = 1, seconds: float = 0.0) -> None:
@@ -201,6 +202,18 @@ async def test_a_failure_ends_the_other_answers_of_its_call() -> None:
             await batcher.submit("k", [generation([1], 200), generation([BAD]), generation([2], 200)], later())
         await settled(batcher)
     assert not engine.live
+
+
+async def test_a_dead_engine_is_asked_no_more() -> None:
+    engine = Counting()
+    async with relaying(engine) as batcher:
+        assert batcher.alive("k")
+        engine.alive = False
+        assert not batcher.alive("k")
+        with pytest.raises(ServingError) as caught:
+            await batcher.submit("k", [generation([1])], later())
+        assert caught.value.code is Code.UNAVAILABLE
+    assert not engine.priorities
 
 
 async def test_deadlines_end_what_waits_and_what_runs() -> None:

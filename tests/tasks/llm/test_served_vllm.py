@@ -204,6 +204,7 @@ async def test_clients_that_hang_up_leave_nothing(stub: Any, server: Server) -> 
 async def test_deadlines_and_an_engine_that_dies(stub: Any, server: Server) -> None:
     core = stub.STARTED[-1]
     core.seconds = 0.02
+    assert (await server.rest.get("/readyz")).status_code == 200
     late = await server.post("/v1/generate", body(max_tokens=200), headers={"x-request-timeout": "0.2"})
     assert late.status_code == 408
     async with server.rest.stream("POST", "/v1/stream-generate", json=body(max_tokens=200)) as stream:
@@ -215,6 +216,8 @@ async def test_deadlines_and_an_engine_that_dies(stub: Any, server: Server) -> N
     refused = await server.post("/v1/generate", body())
     assert refused.status_code == 503
     assert refused.headers["retry-after"]
+    ready = await server.rest.get("/readyz")
+    assert (ready.status_code, ready.json()["tasks"]) == (503, {"llm": False})
     await settled(server)
 
 

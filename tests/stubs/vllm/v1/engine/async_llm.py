@@ -19,6 +19,10 @@ class AsyncLLM:
         made._core = Core(engine_args, made.vllm_config)
         return made
 
+    @property
+    def errored(self) -> bool:
+        return self._core.dead
+
     async def generate(
         self,
         prompt: dict[str, Any],
