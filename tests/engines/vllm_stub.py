@@ -1,7 +1,6 @@
 """vLLM's stub in vLLM's place, and artefacts that it takes."""
 
 import importlib
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +47,3 @@ def base(folder: Path) -> Path:
 def started(folder: Path, options: EngineOptions = OPTIONS) -> VllmEngine:
     engine: VllmEngine = engine_class("vllm").load(folder, options)
     return engine
-
-
-def config_of(folder: Path) -> Any:
-    return json.loads((folder / "config.json").read_text())
