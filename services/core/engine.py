@@ -4,7 +4,7 @@ An engine runs one artefact on one kind of hardware. It knows tensors and batche
 requests, queues or protocols. ``run`` may be called from several threads at once (see `Batcher` lanes).
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from services.core.adapters import Adapter
 from services.core.catalog import GenerationPolicy, Precision
+from services.core.context import Priority
+from services.core.generation.records import Generation, Progress
 
 TokenIds = NDArray[np.int64]
 Logits = NDArray[np.float32]
@@ -30,6 +32,7 @@ class EngineOptions:
         precision: of the weights, for engines that bring them into it.
         context: most tokens of a sequence; 0 is as many as the model takes.
         generation: for generators.
+        max_adapter_rank: of the adapters that a generator gets; 0 is none.
     """
 
     lanes: int = 1
@@ -38,6 +41,7 @@ class EngineOptions:
     precision: Precision = Precision.FP32
     context: int = 0
     generation: GenerationPolicy = field(default_factory=GenerationPolicy)
+    max_adapter_rank: int = 0
 
 
 class Engine(Protocol):
@@ -182,9 +186,43 @@ class Generator(Engine, Protocol):
         """Forget a sequence that gets no further chunk; it may have been in no step."""
 
 
+@runtime_checkable
+class SelfScheduled(Engine, Protocol):
+    """Token sequences continued by an engine that plans its steps, keeps its cache and chooses tokens by itself.
+
+    `generate` is called on one event loop, and must not hold it up; `close` and `load` are called elsewhere.
+    """
+
+    @property
+    def limits(self) -> GeneratorLimits:
+        """What it can hold."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can generate; false for ever once it is."""
+
+    def generate(self, sequence: int, work: Generation, priority: Priority) -> AsyncGenerator[Progress]:
+        """What comes of a sequence, until its last token; closing it stops the work and frees what it holds.
+
+        Args:
+            sequence: its number, never used again for another.
+            work: what it is to become; its form stands for its constraint.
+            priority: who goes first.
+
+        Raises:
+            ServingError: it cannot be generated, or no longer.
+        """
+
+
+AnyGenerator = Generator | SelfScheduled
+
+_TELLING = (("limits", "ready", "step", "release"), ("limits", "generate"))
+"""What only generators have, stepped or not."""
+
+
 def generates(engine: type) -> bool:
-    """Whether engines of this class are `Generator`s, told without loading one."""
-    return all(hasattr(engine, name) for name in ("limits", "ready", "step", "release"))
+    """Whether engines of this class are generators of either kind, told without loading one."""
+    return any(all(hasattr(engine, name) for name in names) for names in _TELLING)
 
 
 @runtime_checkable

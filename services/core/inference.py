@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext, Priority
-from services.core.engine import Generator
+from services.core.engine import AnyGenerator
 from services.core.errors import Code, ServingError, too_late
 from services.core.generation.continuous import ContinuousBatcher
 from services.core.queueing import Item
@@ -68,7 +68,7 @@ class GeneratingPipeline(Protocol):
     """
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> AnyGenerator:
         """What continues the sequences."""
 
 
@@ -131,6 +131,7 @@ class InferenceService:
         self._loaded = {(model.spec.task, model.spec.id, verb): model for model in loaded for verb in model.verbs}
         self._batcher = batcher
         self._continuous = ContinuousBatcher(GenerationTelemetry(meter))
+        self._generating: list[BatchKey] = []
         self._executors: dict[BatchKey, Executor] = {}
         self._meter = meter
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
@@ -145,6 +146,7 @@ class InferenceService:
         labels = (model.key.task, model.key.model)
         if isinstance(model.pipeline, GeneratingPipeline):
             generating, spec = self._continuous, model.spec
+            self._generating.append(model.key)
             generating.register(model.key, model.pipeline.generator, spec.batch, spec.generation)
             self._meter.watch(QUEUE_DEPTH, partial(generating.depth, model.key), *labels)
             self._meter.watch(RUNNING, partial(generating.running, model.key), *labels)
@@ -225,8 +227,9 @@ class InferenceService:
             work.exception()  # seen here, so that nobody complains when its caller has gone
 
     async def ready(self) -> Mapping[str, bool]:
-        """Models are loaded before this object exists, so every task of it is ready."""
-        return {task: True for task, *_ in self._loaded}
+        """Models are loaded before this object exists, so a task is ready until an engine of it has died."""
+        dead = {key.task for key in self._generating if not self._continuous.alive(key)}
+        return {task: task not in dead for task, *_ in self._loaded}
 
     @property
     def lanes(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ ENGINES = {
     "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
     "torch-lm": "services.engines.torch_lm.engine:TorchGenerator",
     "genai": "services.engines.genai:GenaiGenerator",
+    "vllm": "services.engines.vllm.engine:VllmEngine",
     "echo": "services.engines.echo:EchoEngine",
     "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",

@@ -121,6 +121,7 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
             precision=spec.precision,
             context=spec.max_tokens,
             generation=spec.generation,
+            max_adapter_rank=spec.max_adapter_rank,
         )
         engine = engine_class(spec.engine).load(store.folder(spec), options)
         for path in dict.fromkeys(method.pipeline for method in task.methods):

@@ -130,7 +130,7 @@ def test_other_models_are_not_made_in_language_models_precisions(tmp_path: Path,
 
 @pytest.mark.parametrize("name", sorted(ENGINES))
 def test_generators_are_told_by_their_class(name: str) -> None:
-    assert generates(engine_class(name)) == (name in {"genai", "torch-lm", "fake-lm"})
+    assert generates(engine_class(name)) == (name in {"genai", "torch-lm", "fake-lm", "vllm"})
 
 
 def test_pickles_are_refused(copied: Path, tmp_path: Path) -> None:

@@ -57,8 +57,21 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an engine that schedules itself says of a sequence.
+
+    Args:
+        tokens: that have come, in order; at least one.
+        cached: how many tokens of the prompt were in its cache.
+    """
+
+    tokens: tuple[Token, ...]
+    cached: int = 0
+
+
 class Reader(Protocol):
-    """Reads one sequence's tokens as they come, on the engine's thread, and says what its caller is told."""
+    """Reads one sequence's tokens as they come, where its lane is, and says what its caller is told."""
 
     @property
     def finished(self) -> bool:
@@ -82,6 +95,21 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """What an output may be, in words: for engines that choose tokens by themselves, where no constraint can reach.
+
+    Args:
+        ends: ids at which its reader ends it.
+        min_tokens: before so many, none of these comes.
+        json_schema: what the output is JSON of, as llguidance reads it; None is any text.
+    """
+
+    ends: frozenset[int] = frozenset()
+    min_tokens: int = 0
+    json_schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A prompt to be continued.
 
@@ -91,6 +119,7 @@ class Generation:
         sampling: how.
         reader: makes what reads the tokens, given how many tokens of the prompt were cached.
         constraint: makes what restricts them, if anything does.
+        form: what the constraint and the reader do, in words.
         adapter: on which adapter of the model; None is the model itself.
     """
 
@@ -99,4 +128,5 @@ class Generation:
     sampling: SamplingParams
     reader: Callable[[int], Reader]
     constraint: Callable[[], Constraint] | None = None
+    form: Form = Form()
     adapter: Adapter | None = None

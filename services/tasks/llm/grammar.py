@@ -4,6 +4,7 @@ A schema is compiled once, when its request is prepared, and bounded: llguidance
 limit. Masks are computed on the engine's thread, so those limits are also how long others may wait for one.
 """
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -43,6 +44,7 @@ class Grammars:
         ends = sorted(vocabulary.specials.ends)
         self._tokens = _tokens(vocabulary, ends) if ends else None
         self._matcher = lru_cache(_COMPILED)(self._compile)
+        self._styled = lru_cache(_COMPILED)(_styled)
 
     def constraint(self, form: ResponseFormat) -> Callable[[], Constraint] | None:
         """Makes what holds an answer to the format; None where any text will do.
@@ -52,8 +54,12 @@ class Grammars:
         """
         if form.type == "text":
             return None
-        matcher = self._matcher(form.json_schema or '{"type": "object"}')
+        matcher = self._matcher(_schema(form))
         return lambda: JsonConstraint(matcher.deep_copy())
+
+    def schema(self, form: ResponseFormat) -> str | None:
+        """The same in words, for engines that have llguidance themselves; of a format that `constraint` has taken."""
+        return None if form.type == "text" else self._styled(_schema(form))
 
     def _compile(self, schema: str) -> LLMatcher:
         if self._tokens is None:
@@ -104,6 +110,15 @@ class LaterEnds:
     def accept(self, token: int) -> None:
         """One less to go."""
         self._left -= 1
+
+
+def _schema(form: ResponseFormat) -> str:
+    return form.json_schema or '{"type": "object"}'
+
+
+def _styled(schema: str) -> str:
+    """With the style where llguidance finds it in a schema, which is an object or would not have been taken."""
+    return json.dumps({**json.loads(schema), "x-guidance": _STYLE})
 
 
 def _tokens(vocabulary: Vocabulary, ends: list[int]) -> LLTokenizer | None:

@@ -9,7 +9,7 @@ from typing import Self
 
 from services.core.adapters import Adapter, AdapterLibrary
 from services.core.catalog import ModelSpec
-from services.core.engine import Generator
+from services.core.engine import AnyGenerator
 from services.core.errors import Code, ServingError
 from services.core.generation.records import Generation
 from services.core.queueing import Item
@@ -23,7 +23,7 @@ class GeneratePipeline:
     """Serves one language model, and its adapters if there are any."""
 
     def __init__(
-        self, spec: ModelSpec, vocabulary: Vocabulary, engine: Generator, adapters: AdapterLibrary | None = None
+        self, spec: ModelSpec, vocabulary: Vocabulary, engine: AnyGenerator, adapters: AdapterLibrary | None = None
     ) -> None:
         self._model = spec.id
         self._engine = engine
@@ -31,12 +31,14 @@ class GeneratePipeline:
         self._planner = Planner(spec, vocabulary, engine.limits)
 
     @classmethod
-    def load(cls, spec: ModelSpec, artefact: Path, engine: Generator, adapters: AdapterLibrary | None = None) -> Self:
+    def load(
+        cls, spec: ModelSpec, artefact: Path, engine: AnyGenerator, adapters: AdapterLibrary | None = None
+    ) -> Self:
         """Serve ``spec`` from its artefact folder; ``adapters`` comes with models that take some."""
         return cls(spec, Vocabulary.load(artefact, engine.limits.vocabulary), engine, adapters)
 
     @property
-    def generator(self) -> Generator:
+    def generator(self) -> AnyGenerator:
         """What computes the generations."""
         return self._engine
 

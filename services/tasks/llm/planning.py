@@ -14,7 +14,7 @@ from services.core.adapters import Adapter
 from services.core.catalog import ModelSpec
 from services.core.engine import GeneratorLimits
 from services.core.errors import Code, ServingError
-from services.core.generation.records import Constraint, Generation, SamplingParams
+from services.core.generation.records import Constraint, Form, Generation, SamplingParams
 from services.tasks.llm.chat import Chat
 from services.tasks.llm.grammar import Grammars, LaterEnds
 from services.tasks.llm.reading import Reading
@@ -46,6 +46,7 @@ class Planner:
         prompt = self._prompt(request)
         max_tokens = self._max_tokens(request, len(prompt))
         ends = frozenset[int]() if request.ignore_eos else self._vocabulary.specials.ends
+        form = Form(ends, request.min_tokens, self._grammars.schema(request.response_format))
         first = Reading(self._vocabulary, Stops(request.stop), len(prompt), ends)
         other = replace(first, prompt_tokens=0)  # the prompt is counted once
         return [
@@ -55,6 +56,7 @@ class Planner:
                 sampling=replace(sampling, seed=_seed(request.seed, number)),
                 reader=(other if number else first).reader,
                 constraint=constraint,
+                form=form,
                 adapter=adapter,
             )
             for number in range(request.n)

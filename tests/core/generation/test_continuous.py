@@ -299,6 +299,7 @@ async def test_nobody_waits_for_a_thread_that_died() -> None:
             with pytest.raises(ServingError) as caught:
                 await batcher.submit("k", [generation([1], 2, ADAPTERS[1])], later())
             assert caught.value.code is Code.UNAVAILABLE
+        assert not batcher.alive("k")
 
 
 async def test_several_answers_of_one_call() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import validate
+from llguidance import LLMatcher, LLTokenizer
 
 from services.core.errors import Code, ServingError
 from services.tasks.llm.grammar import Grammars, LaterEnds
@@ -80,6 +81,29 @@ def test_json_objects_are_objects(vocabulary: Vocabulary, seed: int) -> None:
 
 def test_text_is_free(vocabulary: Vocabulary) -> None:
     assert Grammars(vocabulary).constraint(ResponseFormat()) is None
+    assert Grammars(vocabulary).schema(ResponseFormat()) is None
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_the_schema_in_words_is_the_constraint(vocabulary: Vocabulary, name: str) -> None:
+    """As vLLM reads it; white space included, of which it would else allow any amount."""
+    grammars = Grammars(vocabulary)
+    make, words = grammars.constraint(form(SCHEMAS[name])), grammars.schema(form(SCHEMAS[name]))
+    assert make is not None
+    assert words is not None
+    constraint, random = make(), np.random.default_rng(1)
+    tokens = LLTokenizer(vocabulary.definition, n_vocab=SIZE, eos_token=[END])
+    other = LLMatcher(tokens, LLMatcher.grammar_from_json_schema(words, defaults={"whitespace_flexible": True}))
+    for _ in range(100):
+        row = np.zeros(SIZE, np.float32)
+        constraint.mask(row)
+        allowed = np.unpackbits(np.frombuffer(other.compute_bitmask(), np.uint8), bitorder="little")[:SIZE]
+        assert (np.isfinite(row) == allowed.astype(bool)).all()
+        token = int(random.choice(np.flatnonzero(allowed)))
+        if token == END:
+            break
+        constraint.accept(token)
+        other.consume_token(token)
 
 
 def test_answers_of_one_schema_do_not_meet(vocabulary: Vocabulary) -> None:

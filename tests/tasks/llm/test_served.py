@@ -24,6 +24,7 @@ from services.tasks.llm import GENERATE, STREAM_GENERATE, TASK
 from services.tasks.llm.adapters import LoadAdapterPipeline, UnloadAdapterPipeline
 from services.tasks.llm.pipeline import GeneratePipeline
 from tests.serving import Server, free_grpc_port, free_port, running
+from tests.tasks.llm.asking import body, client, load, settled, text
 from tests.tasks.llm.fakes import END, SIZE, artefact
 
 pytestmark = [
@@ -105,26 +106,6 @@ async def server(home: Path, tmp_path: Path) -> AsyncIterator[Server]:
     settings = Settings(rest_port=rest, grpc_port=free_grpc_port(rest), home=tmp_path, drain_seconds=2)
     async with running([TASK], loaded, settings) as found:
         yield found
-
-
-def client(server: Server) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{server.rest.base_url}/v1", api_key="none", max_retries=0, timeout=60)
-
-
-def body(**fields: Any) -> dict[str, Any]:
-    return {"prompt": "hell", "max_tokens": 12, "temperature": 0, "ignore_eos": True, **fields}
-
-
-async def text(server: Server, **fields: Any) -> str:
-    answer = await server.post("/v1/generate", body(**fields))
-    assert answer.status_code == 200, answer.text
-    found: str = answer.json()["choices"][0]["text"]
-    return found
-
-
-async def load(server: Server, home: Path, name: str, source: str = "", **fields: Any) -> Any:
-    path = str(home / "saved" / (source or name))
-    return await server.post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": path, **fields})
 
 
 async def test_every_way_to_ask_says_the_same(server: Server) -> None:
@@ -221,17 +202,6 @@ async def test_clients_that_hang_up_leave_nothing(server: Server) -> None:
     for _ in range(4):
         await asyncio.gather(*(hang_up(number) for number in range(25)))
     await settled(server)
-
-
-async def settled(server: Server) -> None:
-    """Until the metrics say that nothing runs or waits and no block is held."""
-    names = ("chorale_running_sequences", "chorale_cache_blocks", "chorale_queue_depth", "chorale_inflight")
-    async with asyncio.timeout(20):
-        while True:
-            lines = (await server.rest.get("/metrics")).text.splitlines()
-            if not any(float(line.rpartition(" ")[2]) for line in lines if line.startswith(names)):
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_metrics_of_generating(server: Server) -> None:

@@ -1,0 +1,7 @@
+from dataclasses import dataclass
+
+
+@dataclass
+class CacheConfig:
+    block_size: int
+    num_gpu_blocks: int | None = None
