@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradio_demos.calls import Server, calls
 from gradio_demos.schema import Field, FieldType, fields_of
-from gradio_demos.tab import Server, _calls, _view
+from gradio_demos.tab import _view
 from gradio_demos.views import find_view
 from gradio_demos.widgets import widget
 from services.clients import AsyncRestClient, Code, ServingError
@@ -126,7 +127,7 @@ def test_grpcurl_is_told_how_to_trust_the_server(certificate: Path | None, secur
         verb="Do", kind="unary", route="/v1/do", rpc="/a.B/Do", request_schema=SCHEMA, response_schema={}
     )
     server = Server(AsyncRestClient(), "http://h", "h:9000", certificate)
-    _, grpcurl, _ = _calls(server, method, {"text": "a"})
+    _, grpcurl, _ = calls(server, method, {"text": "a"})
     assert grpcurl == f"""grpcurl {security} -d '{{"text": ["a"]}}' h:9000 a.B/Do"""
 
 
