@@ -41,7 +41,7 @@ def answerer(server: Server, whole: MethodCard, options: Sequence[Widget]) -> An
             yield (show(form.asked()), "", "", "", *elsewhere)
             async with aclosing(_looks(server, request, found)) as looks:
                 async for _ in looks:
-                    yield (show(form.answered(found.text)), "", "", escape(found.facts), *elsewhere)
+                    yield (show(form.answered(found.text)), "", "", _facts(found), *elsewhere)
         except ServingError as error:
             yield _refused(error) if found.text else _refused(error, shown, text)
 
@@ -58,6 +58,10 @@ async def _looks(server: Server, request: GenerateRequest, answer: Answer) -> As
                 looked = now
                 yield
     yield
+
+
+def _facts(answer: Answer) -> str:
+    return f'<p class="facts">{escape(answer.facts)}</p>' if answer.facts else ""
 
 
 def _refused(error: ServingError, shown: Any = _SAME, text: Any = _SAME) -> Look:

@@ -34,7 +34,6 @@ class Conversation:
     text: gr.Textbox
     send: gr.Button
     stop: gr.Button
-    clear: gr.Button
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,11 @@ def add_page(server: Server, task: TaskCard, models: Sequence[ModelCard]) -> Non
 def _conversation() -> Conversation:
     # As it is: Markdown could have the browser fetch pictures from anywhere.
     chat = gr.Chatbot(show_label=False, height=420, render_markdown=False, buttons=["copy"])
-    facts, trouble = gr.HTML(elem_classes="facts"), gr.HTML()
+    facts, trouble = gr.HTML(), gr.HTML()
     text = gr.Textbox(label="text", info="Enter sends it; Shift and Enter begin a new line.", max_lines=8)
     with gr.Row():
-        send, stop, clear = gr.Button("Send", variant="primary"), gr.Button("Stop"), gr.Button("Clear")
-    return Conversation(chat, facts, trouble, text, send, stop, clear)
+        send, stop = gr.Button("Send", variant="primary"), gr.Button("Stop")
+    return Conversation(chat, facts, trouble, text, send, stop)
 
 
 def _settings(whole: MethodCard, models: Sequence[ModelCard]) -> Settings:
@@ -113,9 +112,8 @@ def _connect(answer: Answerer, here: Conversation, settings: Settings, codes: Se
     def begin(plain: bool) -> tuple[Any, ...]:
         return [], "", "", gr.Textbox(visible=not plain)
 
-    gr.on(
-        [here.clear.click, settings.plain.change], begin, settings.plain, again, cancels=[sent], queue=False, **_PRIVATE
-    )
+    anew = [here.chat.clear, settings.plain.change]
+    gr.on(anew, begin, settings.plain, again, cancels=[sent], queue=False, **_PRIVATE)
 
 
 def _keep_fresh(server: Server, task: TaskCard, settings: Settings) -> None:
