@@ -95,11 +95,27 @@ def _boolean(field: Field) -> Widget:
 
 
 def _number(field: Field) -> Widget:
-    precision = 0 if field.type is FieldType.INTEGER else None
     # No limits here: what is past them, the server says in a sentence.
-    default = field.default if isinstance(field.default, int | float) else None
-    box = gr.Number(value=default, label=field.name, info=field.description, precision=precision)
+    if not isinstance(field.default, int | float):
+        return _optional_number(field)
+    precision = 0 if field.type is FieldType.INTEGER else None
+    box = gr.Number(value=field.default, label=field.name, info=field.description, precision=precision)
     return _plain(field, box, lambda value: value)
+
+
+def _optional_number(field: Field) -> Widget:
+    """A box that may stay empty; Gradio's own shows, and sends, nothing as 0."""
+    kind, noun = (int, "whole number") if field.type is FieldType.INTEGER else (float, "number")
+    box = gr.Textbox(label=field.name, info=field.description)
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text) if text.strip() else None
+        except ValueError as error:
+            message = f"{field.name}: write a {noun}, or nothing"
+            raise ServingError(Code.INVALID_ARGUMENT, message, field.name) from error
+
+    return Widget(field, (box,), read, lambda value: ("" if value is None else str(value),))
 
 
 def _json(field: Field) -> Widget:

@@ -65,7 +65,7 @@ async def send(
     """What people see, one look after the other; values of options are those of the components."""
     async with AsyncRestClient(str(server.rest.base_url)) as client:
         answer = answerer(Site(client, client.url, "h:1", None), CARD, options())
-        return [look async for look in answer(shown, plain, text, system, *(values or ("", 0, 30, 1)))]
+        return [look async for look in answer(shown, plain, text, system, *(values or ("", "0", "30", "1")))]
 
 
 async def whole(server: Server, **fields: Any) -> str:
@@ -103,7 +103,7 @@ async def test_how_the_model_shall_behave_comes_first(server: Server) -> None:
 
 async def test_whoever_stops_reading_frees_the_slot(server: Server) -> None:
     async with AsyncRestClient(str(server.rest.base_url)) as client:
-        looks = answerer(Site(client, client.url, "h:1", None), CARD, options())((), True, "a", "", "", 1, 100, None)
+        looks = answerer(Site(client, client.url, "h:1", None), CARD, options())((), True, "a", "", "", "1", "100", "")
         async for look in looks:
             if look[3]:
                 break
@@ -122,12 +122,12 @@ async def busy(server: Server) -> bool:
 @pytest.mark.parametrize(
     ("text", "values", "plain", "param"),
     [
-        ("a", ("", 3, None, None), False, "temperature"),
-        ("a", ("", None, 10**6, None), False, "max_tokens"),
-        ("a", ("", None, None, 2**63), False, "seed"),
-        ("a", ("Loud", None, None, None), False, "model"),
-        ("a", ("other", None, None, None), False, "other"),
-        (" ", ("", None, None, None), True, "prompt"),
+        ("a", ("", "3", "", ""), False, "temperature"),
+        ("a", ("", "", "1000000", ""), False, "max_tokens"),
+        ("a", ("", "", "", str(2**63)), False, "seed"),
+        ("a", ("Loud", "", "", ""), False, "model"),
+        ("a", ("other", "", "", ""), False, "other"),
+        (" ", ("", "", "", ""), True, "prompt"),
     ],
 )
 async def test_what_is_refused_can_be_tried_again(

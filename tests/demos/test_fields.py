@@ -83,6 +83,28 @@ def test_a_text_of_several_lines_stays_one_if_people_say_so() -> None:
     assert one.show(["a\nb"]) == ("a\nb", False)
 
 
+@pytest.mark.parametrize(
+    ("type_", "written", "number"),
+    [
+        (FieldType.INTEGER, "12", 12),
+        (FieldType.INTEGER, " ", None),
+        (FieldType.NUMBER, "0.5", 0.5),
+        (FieldType.NUMBER, "-1e3", -1000.0),
+        (FieldType.NUMBER, "", None),
+    ],
+)
+def test_a_number_that_may_be_left_out_is_never_taken_for_0(type_: FieldType, written: str, number: Any) -> None:
+    one = widget(Field("limit", type_))
+    assert one.read(written) == one.read(*one.show(number)) == number
+
+
+@pytest.mark.parametrize(("type_", "written"), [(FieldType.INTEGER, "1.5"), (FieldType.NUMBER, "half")])
+def test_what_is_no_number_is_told(type_: FieldType, written: str) -> None:
+    with pytest.raises(ServingError) as caught:
+        widget(Field("limit", type_)).read(written)
+    assert (caught.value.code, caught.value.param) == (Code.INVALID_ARGUMENT, "limit")
+
+
 def test_what_no_widget_knows_is_json_and_says_so() -> None:
     one = widget(Field("weights", FieldType.JSON, "Weights."))
     (box,) = one.components
@@ -119,6 +141,20 @@ def test_bars_show_texts_and_labels_as_text_whatever_they_hold(text: str) -> Non
     reader.close()
     assert reader.tags == ["section", "p", "div", "span", "span", "span", "span"]
     assert "".join(reader.words) == f"({text}[{text}25.0 %"
+
+
+@given(st.text() | st.sampled_from(["<script>", "</p><img src=x onerror=alert(1)>", "&lt;b&gt;", '"']))
+def test_translations_show_texts_and_tokens_as_text_whatever_they_hold(text: str) -> None:
+    show = find_view("translation")
+    assert show
+    alignment = {"source": [text], "target": [{"token": text, "weights": [0.5]}]}
+    other = {"translation": text, "score": 0.25}
+    result = {"translation": text, "source": "en", "target": text, "score": 0.5, "flags": [text]}
+    reader = Reader()
+    reader.feed(show({"text": text}, {"results": [{**result, "alternatives": [other], "alignment": [alignment]}]}))
+    reader.close()
+    assert set(reader.tags) == {"section", "p", "small", "mark", "ul", "li", "div", "table", "tr", "th", "td"}
+    assert "".join(reader.words).count(text) >= 5  # tokens lose the space around them
 
 
 @pytest.mark.parametrize(("certificate", "security"), [(None, "-plaintext"), (Path("a b.pem"), "-cacert 'a b.pem'")])
