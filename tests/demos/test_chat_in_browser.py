@@ -85,11 +85,22 @@ def test_an_adapter_goes_on_with_a_text(browser: "playwright.Browser", site: str
         assert visitor.troubles == []
 
 
+def test_texts_are_shown_as_they_are(browser: "playwright.Browser", site: str) -> None:
+    with visiting(browser, site) as visitor:
+        text = "<b>x</b> ![y](https://elsewhere.example/z.png) <img src=https://elsewhere.example/z.png>\n  *two*"
+        visitor.fill(text)
+        visitor.press("Send")
+        facts(visitor)
+        assert said(visitor, "user").inner_text().strip() == text
+        assert visitor.troubles == []
+
+
 @pytest.mark.parametrize("leave", ["Stop", "Clear", "close the page"])
 def test_whoever_stops_reading_stops_the_work(
     browser: "playwright.Browser", site: str, server: Chorale, leave: str
 ) -> None:
     cancelled = 'chorale_request_seconds_count{.*outcome="cancelled"'
+    until(lambda: not metric(server, "chorale_inflight"))  # those who came before have left
     before = metric(server, cancelled)
     with visiting(browser, site) as visitor:
         visitor.page.get_by_text("Plain completion").click()
@@ -99,7 +110,11 @@ def test_whoever_stops_reading_stops_the_work(
         facts(visitor)
         if leave != "close the page":
             visitor.press(leave)
-            playwright.expect(visitor.page.get_by_role("button", name="Send")).to_be_enabled()
+            visitor.fill("Again")
+            visitor.page.get_by_label("max_tokens").locator("visible=true").fill("3")
+            visitor.press("Send")
+            playwright.expect(said(visitor, "user")).to_have_count({"Stop": 2, "Clear": 1}[leave])
+            playwright.expect(visitor.page.locator(".facts:visible")).to_contain_text("3 tokens", timeout=20_000)
         assert visitor.troubles == []
     until(lambda: metric(server, cancelled) == before + 1 and not metric(server, "chorale_running_sequences"))
 

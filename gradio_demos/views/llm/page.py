@@ -66,7 +66,7 @@ def add_page(server: Server, task: TaskCard, models: Sequence[ModelCard]) -> Non
 
 def _conversation() -> Conversation:
     # As it is: Markdown could have the browser fetch pictures from anywhere.
-    chat = gr.Chatbot(show_label=False, height=420, render_markdown=False, buttons=["copy"])
+    chat = gr.Chatbot(show_label=False, height=420, render_markdown=False, buttons=[], elem_classes="chat")
     facts, trouble = gr.HTML(), gr.HTML()
     text = gr.Textbox(label="text", info="Enter sends it; Shift and Enter begin a new line.", max_lines=8)
     with gr.Row():

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape, unescape
 from typing import Any
 
 from pydantic import ValidationError
@@ -53,10 +54,13 @@ class Form:
 def read(shown: Shown) -> tuple[Message, ...]:
     """The turns that the page holds."""
     return tuple(
-        Message(role=turn["role"], content="".join(piece["text"] for piece in turn["content"])) for turn in shown
+        Message(role=turn["role"], content=unescape("".join(piece["text"] for piece in turn["content"])))
+        for turn in shown
     )
 
 
 def show(turns: Sequence[Message]) -> list[dict[str, Any]]:
-    """The same for the page; a text by itself would lose the space it begins with."""
-    return [{"role": turn.role, "content": [{"type": "text", "text": turn.content}]} for turn in turns]
+    """The same for the page, as HTML; a text that is not in pieces would lose the space it begins with."""
+    return [
+        {"role": turn.role, "content": [{"type": "text", "text": escape(turn.content, quote=False)}]} for turn in turns
+    ]
