@@ -56,10 +56,10 @@ def add_page(server: Server, task: TaskCard, models: Sequence[ModelCard]) -> Non
         with gr.Row(equal_height=False):
             with gr.Column(scale=2):
                 here = _conversation()
+                codes = add_calls(calls(server, whole, task.examples[0] if task.examples else {}))
             with gr.Column():
                 settings = _settings(whole, models)
                 _add_examples(task.examples, here, settings)
-        codes = add_calls(calls(server, whole, task.examples[0] if task.examples else {}))
         _connect(answerer(server, whole, settings.options), here, settings, codes)
         _keep_fresh(server, task, settings)
 
