@@ -85,7 +85,7 @@ async def test_an_answer_grows_and_the_next_knows_of_it(server: Server) -> None:
     assert [message.content for message in read(looks[-1][0])] == ["the cat", first]
     assert {look[1] for look in looks} == {""}
     assert re.fullmatch(r"<p.*>tiny@1: \d+ tokens?, the first after \d\.\d\d s(, then \d+ tokens/s)?.*", looks[-1][3])
-    assert '"seed": 1' in looks[-1][4]
+    assert '"seed": 1' in looks[0][4]
     said = read((await send(server, "and then", shown=looks[-1][0]))[-1][0])
     assert said[-1].content == await whole(server, messages=turns("the cat", first, "and then"))
 

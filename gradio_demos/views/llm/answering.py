@@ -22,6 +22,8 @@ _SHOW_SECONDS = 0.05
 _SAME: Any = gr.skip()
 """What the page has already."""
 
+_SAME_CALLS = (_SAME, _SAME, _SAME)
+
 Look = tuple[Any, ...]
 """The conversation, what people type, trouble, how fast it went, and the calls for curl, grpcurl and Python."""
 
@@ -37,11 +39,10 @@ def answerer(server: Server, whole: MethodCard, options: Sequence[Widget]) -> An
         try:
             form = Form(read(shown), plain, text, system, read_all(options, values))
             request = form.request()
-            elsewhere = calls(server, whole, request.model_dump(mode="json", exclude_unset=True))
-            yield (show(form.asked()), "", "", "", *elsewhere)
+            yield (show(form.asked()), "", "", "", *calls(server, whole, _body(request)))
             async with aclosing(_looks(server, request, found)) as looks:
                 async for _ in looks:
-                    yield (show(form.answered(found.text)), "", "", _facts(found), *elsewhere)
+                    yield (show(form.answered(found.text)), "", "", _facts(found), *_SAME_CALLS)
         except ServingError as error:
             yield _refused(error) if found.text else _refused(error, shown, text)
 
@@ -60,10 +61,14 @@ async def _looks(server: Server, request: GenerateRequest, answer: Answer) -> As
     yield
 
 
+def _body(request: GenerateRequest) -> dict[str, Any]:
+    return request.model_dump(mode="json", exclude_unset=True)
+
+
 def _facts(answer: Answer) -> str:
     return f'<p class="facts">{escape(answer.facts)}</p>' if answer.facts else ""
 
 
 def _refused(error: ServingError, shown: Any = _SAME, text: Any = _SAME) -> Look:
     """The trouble, and what there was before, so that people may try again; by default what has come stays."""
-    return (shown, text, sentence(error), _SAME, _SAME, _SAME, _SAME)
+    return (shown, text, sentence(error), _SAME, *_SAME_CALLS)
