@@ -52,5 +52,5 @@ def sentence(error: ServingError) -> str:
 
 def _code(label: str, call: str) -> gr.Code:
     language = "python" if label == "Python" else "shell"
-    with gr.Tab(label):
-        return gr.Code(call, language, lines=3, max_lines=12, show_label=False, wrap_lines=True, interactive=False)
+    with gr.Tab(label):  # one line: Gradio multiplies by the height of the first, however often that is wrapped
+        return gr.Code(call, language, lines=1, max_lines=12, show_label=False, wrap_lines=True, interactive=False)
