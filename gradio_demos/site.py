@@ -7,7 +7,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from gradio_demos.tab import Server, add_method, add_models
+from gradio_demos.calls import Server
+from gradio_demos.tab import add_method, add_models
+from gradio_demos.views import find_page
 from services.clients import NEVER, AsyncRestClient, RestClient, ServingError
 from services.edges.cards import MethodCard, ModelCard, TaskCard
 
@@ -65,10 +67,13 @@ def build_site(
 
 
 def _add_task(server: Server, task: TaskCard, methods: Sequence[MethodCard], models: Sequence[ModelCard]) -> None:
-    """Fill the tab that is open: the models, and the method, or a tab for each of several."""
+    """Fill the tab that is open: the models, the task's own page, and the method, or a tab for each of several."""
     add_models(models)
+    add_page = find_page(task.name)
+    if add_page:
+        add_page(server, task, models)
     for method in methods:
-        with gr.Tab(_title(method.verb), id=method.verb) if len(methods) > 1 else nullcontext():
+        with gr.Tab(_title(method.verb), id=method.verb) if add_page or len(methods) > 1 else nullcontext():
             add_method(server, task, method)
 
 

@@ -3,35 +3,17 @@
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import gradio as gr
 
+from gradio_demos.calls import Server, add_calls, calls, sentence
 from gradio_demos.schema import fields_of
 from gradio_demos.views import Show, find_view
-from gradio_demos.widgets import Widget, widget
-from services.clients import AsyncRestClient, ServingError
-from services.edges import snippets
+from gradio_demos.widgets import Widget, read_all, show_all, widget
+from services.clients import ServingError
 from services.edges.cards import MethodCard, ModelCard, TaskCard
-
-
-@dataclass(frozen=True)
-class Server:
-    """The server behind the pages.
-
-    Args:
-        client: talks to it.
-        url: where people reach its REST.
-        grpc: where they reach its gRPC.
-        certificate: of its gRPC or who signed it, if that is TLS.
-    """
-
-    client: AsyncRestClient
-    url: str
-    grpc: str
-    certificate: Path | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +48,7 @@ def add_method(server: Server, task: TaskCard, method: MethodCard) -> None:
             inputs = [component for one in widgets for component in one.components]
             _add_examples(widgets, inputs, examples)
         with gr.Column():
-            outputs = _outputs(_calls(server, method, examples[0] if examples else {}), has_view=show is not None)
+            outputs = _outputs(calls(server, method, examples[0] if examples else {}), has_view=show is not None)
     run.click(_caller(server, method, widgets, show), inputs, outputs.all(), api_name=method.verb)
 
 
@@ -74,7 +56,7 @@ def _add_examples(
     widgets: Sequence[Widget], inputs: Sequence[gr.components.Component], examples: Sequence[Mapping[str, Any]]
 ) -> None:
     """The examples to choose from; the first is filled in."""
-    rows = [[value for one in widgets for value in one.show(example.get(one.field.name))] for example in examples]
+    rows = [show_all(widgets, example) for example in examples]
     if rows:
         for component, value in zip(inputs, rows[0], strict=True):
             component.value = value
@@ -91,20 +73,12 @@ def _widgets(method: MethodCard, models: Sequence[str]) -> list[Widget]:
     return widgets
 
 
-def _outputs(calls: Sequence[str], *, has_view: bool) -> Outputs:
+def _outputs(found: Sequence[str], *, has_view: bool) -> Outputs:
     message = gr.HTML(visible=False)
     view = gr.HTML("<p>The answer comes here.</p>", visible=has_view, elem_classes="view")
     with gr.Accordion("The answer as it came", open=not has_view):
         answer = gr.JSON(show_label=False)
-    with gr.Accordion("The same call from elsewhere", open=True):
-        codes = [_code(label, call) for label, call in zip(("curl", "grpcurl", "Python"), calls, strict=True)]
-    return Outputs(message, view, answer, *codes)
-
-
-def _code(label: str, call: str) -> gr.Code:
-    language = "python" if label == "Python" else "shell"
-    with gr.Tab(label):
-        return gr.Code(call, language, lines=3, max_lines=12, show_label=False, wrap_lines=True, interactive=False)
+    return Outputs(message, view, answer, *add_calls(found))
 
 
 def _caller(
@@ -113,11 +87,11 @@ def _caller(
     async def call(*values: Any) -> tuple[Any, ...]:
         body: dict[str, Any] = {}
         try:
-            body = _body(widgets, values)
+            body = read_all(widgets, values)
             answer = await server.client.post(method.route, body, idempotent=method.idempotent)
         except ServingError as error:
-            return (gr.HTML(_sentence(error), visible=True), "", None, *_calls(server, method, body))
-        return (gr.HTML("", visible=False), _view(show, body, answer), answer, *_calls(server, method, body))
+            return (gr.HTML(sentence(error), visible=True), "", None, *calls(server, method, body))
+        return (gr.HTML("", visible=False), _view(show, body, answer), answer, *calls(server, method, body))
 
     return call
 
@@ -130,32 +104,9 @@ def _view(show: Show | None, body: Mapping[str, Any], answer: Mapping[str, Any])
         return "<p>This answer is not as its view expects; below it stands as it came.</p>"
 
 
-def _body(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]:
-    """The request: fields that say what the server would take anyway are left out."""
-    left, body = list(values), {}
-    for one in widgets:
-        mine, left = left[: len(one.components)], left[len(one.components) :]
-        value = one.read(*mine)
-        if value is not None and (one.field.required or value != one.field.default):
-            body[one.field.name] = value
-    return body
-
-
-def _calls(server: Server, method: MethodCard, body: Mapping[str, Any]) -> tuple[str, str, str]:
-    return (
-        snippets.curl(server.url, method.route, body),
-        snippets.grpcurl(server.grpc, method.rpc, body, method.request_schema, server.certificate),
-        snippets.python(server.url, method.route, body),
-    )
-
-
-def _sentence(error: ServingError) -> str:
-    return f'<p role="alert" class="error">{escape(error.message)} <small>{escape(error.code)}</small></p>'
-
-
 def _model(model: ModelCard) -> str:
     scores = "; ".join(f"{score.dataset} {score.metric} {score.value:.4g}" for score in model.scores) or "no score"
-    facts = escape(f"{scores} · {model.licence}")
+    facts = escape(" · ".join(filter(None, (scores, model.licence))))
     return f"<p><b>{escape(model.id)}</b> {escape(model.description)} <small>{facts}</small></p>"
 
 

@@ -1,7 +1,7 @@
 """How people fill each field of a request: which components, and what their values mean. Knows no task."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +35,30 @@ def widget(field: Field, models: Sequence[str] = ()) -> Widget:
     return _BUILDERS[field.type](field)
 
 
+def show_all(widgets: Sequence[Widget], body: Mapping[str, Any]) -> list[Any]:
+    """The values of all components for a request."""
+    return [value for one in widgets for value in one.show(body.get(one.field.name))]
+
+
+def read_all(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]:
+    """The request: fields that say what the server would take anyway are left out. Raises ServingError."""
+    left, body = list(values), {}
+    for one in widgets:
+        mine, left = left[: len(one.components)], left[len(one.components) :]
+        value = one.read(*mine)
+        if value is not None and (one.field.required or value != one.field.default):
+            body[one.field.name] = value
+    return body
+
+
 def _model(field: Field, models: Sequence[str]) -> Widget:
-    choices = [("the default", ""), *((model, model) for model in models)]
-    box = gr.Dropdown(choices, value="", label="model", info=field.description)
+    box = gr.Dropdown(model_choices(models), value="", label="model", info=field.description)
     return Widget(field, (box,), lambda value: value or None, lambda value: (value or "",))
+
+
+def model_choices(models: Sequence[str]) -> list[tuple[str, str]]:
+    """What a field called ``model`` may be, as a dropdown has it."""
+    return [("the default", ""), *((model, model) for model in models)]
 
 
 def _texts(field: Field) -> Widget:
@@ -75,11 +95,27 @@ def _boolean(field: Field) -> Widget:
 
 
 def _number(field: Field) -> Widget:
-    precision = 0 if field.type is FieldType.INTEGER else None
     # No limits here: what is past them, the server says in a sentence.
-    default = field.default if isinstance(field.default, int | float) else None
-    box = gr.Number(value=default, label=field.name, info=field.description, precision=precision)
+    if not isinstance(field.default, int | float):
+        return _optional_number(field)
+    precision = 0 if field.type is FieldType.INTEGER else None
+    box = gr.Number(value=field.default, label=field.name, info=field.description, precision=precision)
     return _plain(field, box, lambda value: value)
+
+
+def _optional_number(field: Field) -> Widget:
+    """A box that may stay empty; Gradio's own shows, and sends, nothing as 0."""
+    kind, noun = (int, "whole number") if field.type is FieldType.INTEGER else (float, "number")
+    box = gr.Textbox(label=field.name, info=field.description)
+
+    def read(text: str) -> Any:
+        try:
+            return kind(text) if text.strip() else None
+        except ValueError as error:
+            message = f"{field.name}: write a {noun}, or nothing"
+            raise ServingError(Code.INVALID_ARGUMENT, message, field.name) from error
+
+    return Widget(field, (box,), read, lambda value: ("" if value is None else str(value),))
 
 
 def _json(field: Field) -> Widget:

@@ -1,90 +1,26 @@
-"""The demo site as people use it: a real server, real pages, a real browser.
-
-Screenshots stay in ``build/demo``. ``make browser`` installs Chromium on Debian.
-"""
+"""The demo site as people use it: a real server, real pages, a real browser."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import httpx
 import pytest
 
 from services.clients import RestClient
+from tests.demos.visitor import BROWSER, demo, playwright, visiting
 from tests.runtime.process import Chorale, chorale
 from tests.serving import free_port
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs the playwright package")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-SHOTS = Path(__file__).parents[2] / "build" / "demo"
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: make browser"),
-    pytest.mark.timeout(180),
-]
-
-
-@dataclass
-class Visitor:
-    """A page, and what went wrong on it."""
-
-    page: "playwright.Page"
-    troubles: list[str] = field(default_factory=list)
-
-    def watch(self, home: str) -> None:
-        self.page.on("console", lambda message: self._if(message.type == "error", f"console: {message.text}"))
-        self.page.on("pageerror", lambda error: self.troubles.append(f"error: {error}"))
-        self.page.on("request", lambda request: self._if(not is_near(request.url, home), f"elsewhere: {request.url}"))
-
-    def fill(self, text: str) -> None:
-        self.page.locator("textarea:visible").first.fill(text)
-
-    def run(self) -> None:
-        self.page.get_by_role("button", name="Run").locator("visible=true").click()
-
-    def first_label(self, label: str) -> None:
-        """Wait until the first bar is this label's."""
-        bar = self.page.locator(".result").first.locator(".label").first
-        playwright.expect(bar).to_have_text(label, timeout=20_000)
-
-    def shoot(self, name: str) -> None:
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
-
-    def _if(self, wrong: bool, what: str) -> None:
-        if wrong:
-            self.troubles.append(what)
-
-
-def is_near(url: str, home: str) -> bool:
-    return url.startswith((home, "data:", "blob:"))
+pytestmark = BROWSER
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Chorale]:
-    with chorale("--in-process", "--tasks", "classification,echo", timeout=280) as running:
+    with chorale("--in-process", "--tasks", "classification,echo,translation", timeout=280) as running:
         yield running
-
-
-@contextmanager
-def demo(server: Chorale) -> Iterator[str]:
-    port = free_port()
-    command = [sys.executable, "-m", "services.runtime.cli", "demo", "--url", server.url, "--port", str(port)]
-    process = subprocess.Popen([*command, "--grpc", f"127.0.0.1:{server.grpc_port}"], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout
-        assert b"Demo" in process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        assert process.wait(timeout=20) == 0
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -93,29 +29,11 @@ def site(server: Chorale) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[playwright.Browser]":
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@contextmanager
-def visiting(browser: "playwright.Browser", site: str, scheme: str = "light") -> Iterator[Visitor]:
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1200, "height": 950}) as context:
-        visitor = Visitor(context.new_page())
-        visitor.watch(site)
-        visitor.page.goto(site)
-        visitor.page.get_by_role("button", name="Run").first.wait_for()
-        yield visitor
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_fill_press_and_read_the_label(browser: "playwright.Browser", site: str, scheme: str) -> None:
     with visiting(browser, site, scheme) as visitor:
         visitor.fill("I adore this <b>wonderful</b> film.\nWhat a terrible, boring mess.")
-        visitor.run()
+        visitor.press("Run")
         visitor.first_label("positive")
         results = visitor.page.locator(".result")
         assert results.count() == 2
@@ -141,7 +59,7 @@ def test_an_example_is_a_click_away_and_options_count(browser: "playwright.Brows
     with visiting(browser, site) as visitor:
         visitor.page.get_by_text("The delivery was late").locator("visible=true").click()
         playwright.expect(visitor.page.locator("textarea:visible").first).to_have_value(re.compile("Not bad at all"))
-        visitor.run()
+        visitor.press("Run")
         visitor.first_label("negative")
         bars = visitor.page.locator(".result").nth(1).locator(".bar")
         playwright.expect(bars).to_have_count(1)  # top_k of the example
@@ -151,11 +69,11 @@ def test_an_example_is_a_click_away_and_options_count(browser: "playwright.Brows
 def test_the_calls_under_an_answer_give_that_answer(browser: "playwright.Browser", site: str, server: Chorale) -> None:
     with visiting(browser, site) as visitor:
         visitor.fill('It\'s a "quoted" $HOME sentence.')
-        visitor.run()
+        visitor.press("Run")
         visitor.page.locator(".result").first.wait_for()
         calls = {}
         for label in ("curl", "grpcurl", "Python"):
-            visitor.page.get_by_role("tab", name=label, exact=True).locator("visible=true").click()
+            visitor.open(label)
             calls[label] = visitor.page.locator(".cm-content:visible").inner_text()
         shown = visitor.page.locator(".result .label").first.inner_text()
     expected = httpx.post(f"{server.url}/v1/classify", json={"text": 'It\'s a "quoted" $HOME sentence.'}).json()
@@ -171,13 +89,13 @@ def test_the_calls_under_an_answer_give_that_answer(browser: "playwright.Browser
 def test_errors_are_sentences(browser: "playwright.Browser", site: str) -> None:
     with visiting(browser, site) as visitor:
         visitor.fill("  ")
-        visitor.run()
+        visitor.press("Run")
         alert = visitor.page.get_by_role("alert")
         playwright.expect(alert).to_contain_text("give some text")
         playwright.expect(alert).to_contain_text("INVALID_ARGUMENT")
         visitor.shoot("error")
         visitor.fill("Lovely.")
-        visitor.run()
+        visitor.press("Run")
         visitor.first_label("positive")
         playwright.expect(alert).to_have_count(0)
         assert visitor.troubles == []
@@ -185,10 +103,26 @@ def test_errors_are_sentences(browser: "playwright.Browser", site: str) -> None:
 
 def test_a_task_without_a_view_shows_its_answer_as_it_came(browser: "playwright.Browser", site: str) -> None:
     with visiting(browser, site) as visitor:
-        visitor.page.get_by_role("tab", name="Echo").click()
+        visitor.open("Echo")
         visitor.fill("is it <i>you</i>?")
-        visitor.run()
+        visitor.press("Run")
         playwright.expect(visitor.page.locator(".json-holder:visible")).to_contain_text("is it <i>you</i>?")
+        assert visitor.troubles == []
+
+
+def test_a_translation_with_what_its_words_were_made_from(browser: "playwright.Browser", site: str) -> None:
+    with visiting(browser, site) as visitor:
+        visitor.open("Translation")
+        visitor.fill("Where is the station?")
+        visitor.press("Options")
+        visitor.page.get_by_label("alignment", exact=True).locator("visible=true").check()
+        visitor.press("Run")
+        result = visitor.page.locator(".result:visible")
+        playwright.expect(result.locator(".translation")).to_contain_text("Bahnhof", timeout=20_000)
+        assert result.locator(".text").inner_text() == "Where is the station?"
+        assert "en → de" in result.inner_text()
+        assert result.locator(".heat td").count() > 4
+        visitor.shoot("translate")
         assert visitor.troubles == []
 
 
@@ -197,8 +131,8 @@ def test_two_users_at_once_each_see_their_own(browser: "playwright.Browser", sit
         for _ in range(5):
             one.fill("I love it, wonderful!")
             other.fill("I hate it, horrible!")
-            one.run()
-            other.run()
+            one.press("Run")
+            other.press("Run")
             one.first_label("positive")
             other.first_label("negative")
         assert one.troubles == other.troubles == []
@@ -214,7 +148,7 @@ def test_a_server_that_goes_and_comes_back_is_told_and_found_again(browser: "pla
         playwright.expect(state).to_have_text("The server is ready.")
         assert first.stop() == 0
         playwright.expect(state).to_contain_text("No server answers at", timeout=15_000)
-        visitor.run()
+        visitor.press("Run")
         alert = visitor.page.get_by_role("alert")
         playwright.expect(alert).to_contain_text("No server answers at", timeout=30_000)
         visitor.shoot("away")
@@ -222,7 +156,7 @@ def test_a_server_that_goes_and_comes_back_is_told_and_found_again(browser: "pla
         with chorale("--in-process", "--tasks", "classification", *ports, timeout=60):
             playwright.expect(state).to_have_text("The server is ready.", timeout=15_000)
             visitor.fill("Lovely.")
-            visitor.run()
+            visitor.press("Run")
             visitor.first_label("positive")
         assert visitor.troubles == []
 

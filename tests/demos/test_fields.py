@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradio_demos.calls import Server, calls
 from gradio_demos.schema import Field, FieldType, fields_of
-from gradio_demos.tab import Server, _calls, _view
+from gradio_demos.tab import _view
 from gradio_demos.views import find_view
 from gradio_demos.widgets import widget
 from services.clients import AsyncRestClient, Code, ServingError
@@ -82,6 +83,28 @@ def test_a_text_of_several_lines_stays_one_if_people_say_so() -> None:
     assert one.show(["a\nb"]) == ("a\nb", False)
 
 
+@pytest.mark.parametrize(
+    ("type_", "written", "number"),
+    [
+        (FieldType.INTEGER, "12", 12),
+        (FieldType.INTEGER, " ", None),
+        (FieldType.NUMBER, "0.5", 0.5),
+        (FieldType.NUMBER, "-1e3", -1000.0),
+        (FieldType.NUMBER, "", None),
+    ],
+)
+def test_a_number_that_may_be_left_out_is_never_taken_for_0(type_: FieldType, written: str, number: Any) -> None:
+    one = widget(Field("limit", type_))
+    assert one.read(written) == one.read(*one.show(number)) == number
+
+
+@pytest.mark.parametrize(("type_", "written"), [(FieldType.INTEGER, "1.5"), (FieldType.NUMBER, "half")])
+def test_what_is_no_number_is_told(type_: FieldType, written: str) -> None:
+    with pytest.raises(ServingError) as caught:
+        widget(Field("limit", type_)).read(written)
+    assert (caught.value.code, caught.value.param) == (Code.INVALID_ARGUMENT, "limit")
+
+
 def test_what_no_widget_knows_is_json_and_says_so() -> None:
     one = widget(Field("weights", FieldType.JSON, "Weights."))
     (box,) = one.components
@@ -120,13 +143,27 @@ def test_bars_show_texts_and_labels_as_text_whatever_they_hold(text: str) -> Non
     assert "".join(reader.words) == f"({text}[{text}25.0 %"
 
 
+@given(st.text() | st.sampled_from(["<script>", "</p><img src=x onerror=alert(1)>", "&lt;b&gt;", '"']))
+def test_translations_show_texts_and_tokens_as_text_whatever_they_hold(text: str) -> None:
+    show = find_view("translation")
+    assert show
+    alignment = {"source": [text], "target": [{"token": text, "weights": [0.5]}]}
+    other = {"translation": text, "score": 0.25}
+    result = {"translation": text, "source": "en", "target": text, "score": 0.5, "flags": [text]}
+    reader = Reader()
+    reader.feed(show({"text": text}, {"results": [{**result, "alternatives": [other], "alignment": [alignment]}]}))
+    reader.close()
+    assert set(reader.tags) == {"section", "p", "small", "mark", "ul", "li", "div", "table", "tr", "th", "td"}
+    assert "".join(reader.words).count(text) >= 5  # tokens lose the space around them
+
+
 @pytest.mark.parametrize(("certificate", "security"), [(None, "-plaintext"), (Path("a b.pem"), "-cacert 'a b.pem'")])
 def test_grpcurl_is_told_how_to_trust_the_server(certificate: Path | None, security: str) -> None:
     method = MethodCard(
         verb="Do", kind="unary", route="/v1/do", rpc="/a.B/Do", request_schema=SCHEMA, response_schema={}
     )
     server = Server(AsyncRestClient(), "http://h", "h:9000", certificate)
-    _, grpcurl, _ = _calls(server, method, {"text": "a"})
+    _, grpcurl, _ = calls(server, method, {"text": "a"})
     assert grpcurl == f"""grpcurl {security} -d '{{"text": ["a"]}}' h:9000 a.B/Do"""
 
 

@@ -11,3 +11,9 @@ import os
 # Read by torch when it first allocates: tensors in huge pages. Each step reads all weights, and finding its way through
 # pages of 4 KiB can cost a virtual machine more than the reading (measured: up to 1.5 times the tokens per second).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+# Read by libgomp when torch loads it: how long a thread spins for the others of its team before it sleeps, in pauses of
+# some 30 ns. Between two products of a step it is soon over, and to sleep would cost 1.2 to 2 times the step; but beside
+# a busy process each wait may last until the scheduler's next turn, and the default of 300,000 makes steps 5 to 30 times
+# as long (measured on 2 cores; this one: 2 to 3 times).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
