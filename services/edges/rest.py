@@ -87,6 +87,7 @@ def build_rest_app(
             app.router.add_route(dialect.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
     app.router.add_route("/v1/models", _models(catalog, adapters), methods=["GET"])
+    app.router.add_route("/v1/models/{model:path}", _model(catalog, adapters), methods=["GET"])
     return app
 
 
@@ -143,6 +144,17 @@ def _models(catalog: Catalog, adapters: Adapters) -> Handler:
 
     async def page(_: HttpRequest) -> HttpResponse:
         return json_response(announce.models(catalog, await asyncio.to_thread(adapters)))
+
+    return page
+
+
+def _model(catalog: Catalog, adapters: Adapters) -> Handler:
+    async def page(request: HttpRequest) -> HttpResponse:
+        try:
+            found = announce.model(request.path_params["model"], catalog, await asyncio.to_thread(adapters))
+        except ServingError as error:
+            return error_response(error, request_id(read_headers(request.scope["headers"])))
+        return json_response(found)
 
     return page
 

@@ -1,6 +1,7 @@
 """``/v1/models`` while adapters come and go."""
 
 from pathlib import Path
+from typing import Any
 
 from services.core.adapters import AdapterLibrary
 from services.core.inference import Loaded
@@ -13,6 +14,11 @@ from tests.serving import TASKS, Server, fake_spec, free_grpc_port, free_port, r
 
 async def cards(server: Server) -> dict[str, dict[str, object]]:
     return {card["id"]: card for card in (await server.rest.get("/v1/models")).json()["data"]}
+
+
+async def card_of(server: Server, model: str) -> tuple[int, dict[str, Any]]:
+    found = await server.rest.get(f"/v1/models/{model}")
+    return found.status_code, found.json()
 
 
 async def test_adapters_are_listed_while_they_are_there(tmp_path: Path) -> None:
@@ -31,5 +37,11 @@ async def test_adapters_are_listed_while_they_are_there(tmp_path: Path) -> None:
         card = (await cards(server))["tiny@1:poet@1"]
         assert (card["parent"], card["root"], card["task"], card["object"]) == (BASE, BASE, "echo", "model")
         assert len(await cards(server)) == 3
+        assert await card_of(server, "tiny@1:poet@1") == await card_of(server, "tiny:poet") == (200, card)
+        library.add(BASE, "poet", write_adapter(tmp_path / "other", seed=1), "2", CHECK, replace=True)
+        status, several = await card_of(server, "tiny:poet")
+        assert (status, "tiny@1:poet@1, tiny@1:poet@2" in several["error"]["message"]) == (400, True)
+        assert (await card_of(server, "tiny"))[0] == 200
+        assert (await card_of(server, "tiny:other"))[0] == 404
         library.remove(BASE, "poet")
         assert len(await cards(server)) == 2

@@ -16,7 +16,7 @@ Needs no torch and no peft: weights are only looked at.
 
 from services.core.adapters.checks import BaseShapes, Checked, check_adapter, linear_shapes
 from services.core.adapters.config import LoraConfig, read_config
-from services.core.adapters.intake import within
+from services.core.adapters.intake import refuse_without, within
 from services.core.adapters.library import AdapterLibrary, Added, Check
 from services.core.adapters.manifest import damage, read_manifest
 from services.core.adapters.record import Adapter, AdapterUse
@@ -35,5 +35,6 @@ __all__ = [
     "linear_shapes",
     "read_config",
     "read_manifest",
+    "refuse_without",
     "within",
 ]

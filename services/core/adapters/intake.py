@@ -24,12 +24,7 @@ def within(path: str, roots: Sequence[Path]) -> Path:
     Raises:
         ServingError: PERMISSION_DENIED; whether something is there is told only of what lies below a root.
     """
-    if not roots:
-        raise ServingError(
-            Code.PERMISSION_DENIED,
-            "Loading adapters by request is off; set CHORALE_ADAPTER_ROOTS to the folders they may come from.",
-            "path",
-        )
+    refuse_without(roots)
     folder = _resolved(path)
     if folder is None or not any(folder.is_relative_to(root.resolve()) for root in roots):
         raise ServingError(
@@ -38,6 +33,20 @@ def within(path: str, roots: Sequence[Path]) -> Path:
     if not _is_folder(folder):
         raise ServingError(Code.NOT_FOUND, "path: there is no such folder; give that of a PEFT adapter.", "path")
     return folder
+
+
+def refuse_without(roots: Sequence[Path]) -> None:
+    """Requests change adapters only where the operator has said from where they may come.
+
+    Raises:
+        ServingError: PERMISSION_DENIED.
+    """
+    if not roots:
+        raise ServingError(
+            Code.PERMISSION_DENIED,
+            "Changing adapters by request is off; set CHORALE_ADAPTER_ROOTS to the folders they may come from, or use"
+            " `chorale adapters`.",
+        )
 
 
 def _resolved(path: str) -> Path | None:

@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, Self, TypeVar
 
-from services.core.adapters import AdapterLibrary, AdapterUse, BaseShapes, check_adapter, linear_shapes, within
+from services.core.adapters import (
+    AdapterLibrary,
+    AdapterUse,
+    BaseShapes,
+    check_adapter,
+    linear_shapes,
+    refuse_without,
+    within,
+)
 from services.core.catalog import ModelSpec
 from services.core.errors import Code, ServingError
 from services.core.queueing import Item
@@ -102,6 +110,7 @@ class UnloadAdapterPipeline(_AdapterPipeline[UnloadAdapterRequest, UnloadAdapter
     def change(self, request: UnloadAdapterRequest) -> UnloadAdapterResponse:
         """Take it out of the library, if nothing runs on it here."""
         library, asked = _given(self._library), (self._spec.id, request.name, request.version)
+        refuse_without(library.roots)
         going = library.versions(*asked)
         running = sum(map(self._use.running, {adapter.digest for adapter in going}))
         if running and not request.force:

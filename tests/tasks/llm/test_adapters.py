@@ -140,11 +140,19 @@ def test_paths_outside_the_roots_are_refused(world: World, tmp_path: Path) -> No
     assert code_of(world.load, path=f"{tmp_path}/allowed/none") == Code.NOT_FOUND
 
 
-def test_without_roots_requests_load_nothing(world: World, tmp_path: Path) -> None:
-    closed = LoadAdapterPipeline.load(SPEC, world.artefact, world.busy, adapters=AdapterLibrary(tmp_path / "home"))
-    with pytest.raises(ServingError, match="set CHORALE_ADAPTER_ROOTS") as caught:
-        answer(closed, LoadAdapterRequest(name="poet", path=world.paths[0]))
-    assert caught.value.code == Code.PERMISSION_DENIED
+def test_without_roots_requests_change_nothing(world: World, tmp_path: Path) -> None:
+    world.load()
+    library = AdapterLibrary(tmp_path / "home")
+    loading = LoadAdapterPipeline.load(SPEC, world.artefact, world.busy, adapters=library)
+    unloading = UnloadAdapterPipeline.load(SPEC, world.artefact, world.busy, adapters=library)
+    for pipeline, request in (
+        (loading, LoadAdapterRequest(name="other", path=world.paths[0])),
+        (unloading, UnloadAdapterRequest(name="poet", force=True)),
+    ):
+        with pytest.raises(ServingError, match="set CHORALE_ADAPTER_ROOTS") as caught:
+            answer(pipeline, request)
+        assert caught.value.code == Code.PERMISSION_DENIED
+    assert [adapter.name for adapter in library.list()] == ["poet"]
 
 
 def test_models_that_take_no_adapters_say_so(world: World, tmp_path: Path) -> None:

@@ -169,3 +169,9 @@ async def test_any_chat(served: Served, body: dict[str, Any], odd: dict[str, Any
 @fuzz
 async def test_any_completion(served: Served, body: dict[str, Any], odd: dict[str, Any]) -> None:
     await check(served, COMPLETIONS, {**body, **odd})
+
+
+@pytest.mark.parametrize(("given", "native"), [(-1, 0), (0, 0), (7, 7)])
+def test_all_tokens_are_said_as_vllm_says_it_too(given: int, native: int) -> None:
+    (request,) = CompletionBody(prompt="one", top_k=given).native()
+    assert request.top_k == native

@@ -225,7 +225,13 @@ async def test_the_clients_own_reading_of_streams(served: Served) -> None:
 
 
 async def test_models(served: Served) -> None:
-    assert [model.id async for model in served.client().models.list()] == [MODEL]
+    client = served.client()
+    assert [model.id async for model in client.models.list()] == [MODEL]
+    assert (
+        (await client.models.retrieve(MODEL)).id == (await client.models.retrieve(MODEL.partition("@")[0])).id == MODEL
+    )
+    with pytest.raises(openai.NotFoundError, match="GET /v1/models lists"):
+        await client.models.retrieve("another")
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -6,7 +6,7 @@ What cannot change the answer is taken and left alone; what would, and is not se
 from abc import abstractmethod
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -66,6 +66,11 @@ class Body(Shape, Continuation):
     prompt_cache_key: Ignored = None
     prompt_cache_options: Ignored = None
     prompt_cache_retention: Ignored = None
+
+    @field_validator("top_k", mode="before")
+    @classmethod
+    def _all(cls, given: Any) -> Any:
+        return 0 if given == -1 else given  # as vLLM's clients say it
 
     @abstractmethod
     def native(self) -> tuple[GenerateRequest, ...]:
