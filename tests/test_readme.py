@@ -20,6 +20,7 @@ from tests.runtime.process import Chorale, chorale
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+CURLS = [text for _, text in BLOCKS if text.startswith("curl ")]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,15 @@ def test_the_curl_call_gives_the_answer_shown(server: Chorale) -> None:
     command, answer = block("curl ")
     done = subprocess.run(["bash", "-c", here(command, server)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == near(json.loads(answer))
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(len(CURLS)))
+def test_every_curl_call_is_answered(server: Chorale, number: int) -> None:
+    command = here(CURLS[number].replace("curl ", "curl --fail-with-body ", 1), server)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, bool(done.stdout)) == (0, True), done.stdout
 
 
 @pytest.mark.cluster

@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     catalog: Annotated[tuple[Path, ...], NoDecode] = (BUNDLED_CATALOG,)
     """Folders of catalog files, comma separated; ``bundled`` is Chorale's own. A later default model wins."""
     adapter_roots: Annotated[tuple[Path, ...], NoDecode] = ()
-    """Folders that requests may load adapters from, comma separated; empty = requests load none."""
+    """Folders that requests may load adapters from, comma separated; empty = requests load none and take none away."""
 
     host: str = "127.0.0.1"
     """Address to listen on; loopback unless you say otherwise."""

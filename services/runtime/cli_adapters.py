@@ -82,6 +82,6 @@ def _base(catalog: Catalog, model: str) -> ModelSpec:
     found = [spec for spec in takers if model in (spec.id, spec.name, *spec.aliases)]
     if not found:
         known = ", ".join(spec.id for spec in takers) or "none"
-        hint = "" if takers else "; name the task in CHORALE_TASKS if it is opt-in, as for the server"
+        hint = "" if takers else "; name the task in CHORALE_TASKS, as for the server"
         raise OperatorError(f"no model {model!r} that takes adapters; there are: {known}{hint}")
     return found[-1]  # the newest, as for a request

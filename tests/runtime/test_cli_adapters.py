@@ -103,7 +103,7 @@ def test_text_of_strangers_does_not_rule_the_terminal(chorale: type[Command], tm
     assert "'[red]\\x1b[2Jx'" in chorale("list").said
 
 
-def test_who_left_the_opt_in_task_out_is_told(chorale: type[Command], tmp_path: Path) -> None:
+def test_who_left_the_task_out_is_told(chorale: type[Command], tmp_path: Path) -> None:
     (tmp_path / "catalog" / "echo.yaml").write_text(CATALOG.replace("max_adapter_rank: 8", ""))
     ended = chorale("remove", "poet", "--base", "tiny")
     assert ended.code == 1
