@@ -1,21 +1,13 @@
 """The bundled language model on a local Ray cluster, asked by OpenAI's own client through the gateway and its lane."""
 
-from collections.abc import Iterator
-
 import openai
 import pytest
 
-from tests.runtime.process import Chorale, chorale
+from tests.runtime.process import Chorale
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 USER = [{"role": "user", "content": "What news from the prison?"}]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Chorale]:
-    with chorale(timeout=500, CHORALE_TASKS="llm") as running:
-        yield running
 
 
 @pytest.mark.parametrize("prefix", ["", "/llm"])

@@ -5,7 +5,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from services.core.settings import Settings
 from services.edges.status import WIRE
-from tests.runtime.process import Chorale, chorale
+from tests.runtime.process import Chorale
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 CURLS = [text for _, text in BLOCKS if text.startswith("curl ")]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Chorale]:
-    """The bundled model, built first where it has to be, on a local Ray cluster."""
-    with chorale(timeout=540) as running:
-        yield running
 
 
 def block(start: str) -> tuple[str, str]:
@@ -113,4 +105,4 @@ def test_the_table_of_codes_is_the_code() -> None:
 
 def test_every_linked_file_exists() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (Path(__file__).parents[1] / target).exists(), target
+        assert (Path(__file__).parents[2] / target).exists(), target
