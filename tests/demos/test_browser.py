@@ -138,6 +138,7 @@ def test_two_users_at_once_each_see_their_own(browser: "playwright.Browser", sit
         assert one.troubles == other.troubles == []
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_and_comes_back_is_told_and_found_again(browser: "playwright.Browser") -> None:
     with (
         chorale("--in-process", "--tasks", "classification", timeout=280) as first,
@@ -171,6 +172,7 @@ def test_without_a_server_the_demo_says_what_to_do() -> None:
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told(server: Chorale) -> None:
     command = [sys.executable, "-m", "services.runtime.cli", "demo", "--url", server.url]
     command += ["--port", str(server.rest_port)]
