@@ -194,12 +194,25 @@ class Catalog:
                 if suits is None or suits(default):
                     return default
                 return next(filter(suits, self.of(task)), default)
-        elif spec := self._by_id.get((task, model)) or self._adaptable(task, model):
+        elif spec := self._named(task, model):
             return spec
         known = ", ".join(spec.id for spec in self.of(task)) or "none"
         raise ServingError(Code.NOT_FOUND, f"No model {model!r} for {task}; use one of: {known}.", "model")
 
-    def _adaptable(self, task: str, model: str) -> ModelSpec | None:
+    def find(self, model: str) -> ModelSpec:
+        """The model of any task that a request of this name means; of ``base:adapter`` the base.
+
+        Raises:
+            ServingError: NOT_FOUND.
+        """
+        for task in self._default:
+            if spec := self._named(task, model):
+                return spec
+        raise ServingError(Code.NOT_FOUND, f"No model {model[:100]!r}; GET /v1/models lists what there is.", "model")
+
+    def _named(self, task: str, model: str) -> ModelSpec | None:
+        if exact := self._by_id.get((task, model)):
+            return exact
         base, colon, adapter = model.partition(":")
         spec = self._by_id.get((task, base))
         return spec if colon and adapter and spec and spec.max_adapter_rank else None

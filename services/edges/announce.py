@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.core.adapters import Adapter
+from services.core.adapters import Adapter, AdapterLibrary
 from services.core.catalog import Catalog, ModelSpec
-from services.core.errors import Code, ServingError
 from services.core.imports import load
 from services.core.schema import Request
 from services.core.task import Task
@@ -19,25 +18,21 @@ def tasks(tasks: Sequence[Task], catalog: Catalog) -> dict[str, Any]:
 
 def models(catalog: Catalog, adapters: Sequence[Adapter] = ()) -> dict[str, Any]:
     """Body of ``GET /v1/models``: OpenAI's shape, and what else there is to know of a model. Adapters come last."""
-    return {"object": "list", "data": [card.model_dump() for card in _cards(catalog, adapters)]}
+    bases = {spec.id: spec for spec in catalog.specs if spec.max_adapter_rank}
+    cards = [_model(spec) for spec in catalog.specs]
+    cards += [_adapter(adapter, bases[adapter.base]) for adapter in adapters if adapter.base in bases]
+    return {"object": "list", "data": [card.model_dump() for card in cards]}
 
 
-def model(asked: str, catalog: Catalog, adapters: Sequence[Adapter] = ()) -> dict[str, Any]:
-    """Body of ``GET /v1/models/<id>``: one item of that list, by its id, or by the id without versions.
+def model(asked: str, catalog: Catalog, library: AdapterLibrary) -> dict[str, Any]:
+    """Body of ``GET /v1/models/<id>``: the item of that list which a request for this model would get.
 
     Raises:
-        ServingError: NOT_FOUND; INVALID_ARGUMENT, there are several versions.
+        ServingError: NOT_FOUND, or what such a request would be told.
     """
-    cards = _cards(catalog, adapters)
-    found = [card for card in cards if card.id == asked] or [card for card in cards if _unversioned(card.id) == asked]
-    if len(found) > 1:
-        versions = ", ".join(card.id for card in found)
-        raise ServingError(
-            Code.INVALID_ARGUMENT, f"There are several versions of it; ask for one: {versions}.", "model"
-        )
-    if not found:
-        raise ServingError(Code.NOT_FOUND, f"No model {asked[:100]!r}; GET /v1/models lists what there is.", "model")
-    return found[0].model_dump()
+    spec = catalog.find(asked)
+    adapter = library.asked(spec.id, asked)
+    return (_adapter(adapter, spec) if adapter else _model(spec)).model_dump()
 
 
 def example_body(request: Request) -> dict[str, Any]:
@@ -67,16 +62,6 @@ def _task(task: Task, catalog: Catalog) -> TaskCard:
         models=tuple(spec.id for spec in catalog.of(task.name)),
         dialects=tuple(load(path).route for path in task.dialects),
     )
-
-
-def _cards(catalog: Catalog, adapters: Sequence[Adapter]) -> list[ModelCard]:
-    bases = {spec.id: spec for spec in catalog.specs if spec.max_adapter_rank}
-    cards = [_model(spec) for spec in catalog.specs]
-    return cards + [_adapter(adapter, bases[adapter.base]) for adapter in adapters if adapter.base in bases]
-
-
-def _unversioned(name: str) -> str:
-    return ":".join(part.partition("@")[0] for part in name.split(":"))
 
 
 def _model(spec: ModelSpec) -> ModelCard:

@@ -4,7 +4,7 @@ What the routes do is in `handlers`.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -13,7 +13,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
 
 from services import __version__
-from services.core.adapters import Adapter
+from services.core.adapters import AdapterLibrary
 from services.core.catalog import Catalog
 from services.core.dialect import Dialect
 from services.core.errors import Code, ServingError
@@ -27,9 +27,6 @@ from services.edges.endpoint import Endpoint, request_id
 from services.edges.handlers import Handler, any_call, unary
 from services.edges.native import Native, routes_of
 from services.edges.requests import read_headers
-
-Adapters = Callable[[], Sequence[Adapter]]
-"""The adapters there are now; may read files."""
 
 
 class RestApp(FastAPI):
@@ -75,7 +72,6 @@ def build_rest_app(
     catalog: Catalog,
     meter: Meter,
     settings: Settings,
-    adapters: Adapters = tuple,
 ) -> RestApp:
     """The REST application of these tasks, for mounting at ``/`` or below any prefix."""
     app = RestApp()
@@ -86,8 +82,9 @@ def build_rest_app(
             app.handlers[dialect.route] = handler = _handler(endpoint, dialect, settings.max_request_bytes)
             app.router.add_route(dialect.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
-    app.router.add_route("/v1/models", _models(catalog, adapters), methods=["GET"])
-    app.router.add_route("/v1/models/{model:path}", _model(catalog, adapters), methods=["GET"])
+    library = AdapterLibrary(settings.home)
+    app.router.add_route("/v1/models", _models(catalog, library), methods=["GET"])
+    app.router.add_route("/v1/models/{model:path}", _model(catalog, library), methods=["GET"])
     return app
 
 
@@ -139,19 +136,19 @@ def _add_pages(app: FastAPI, tasks: Sequence[Task], backend: Backend, catalog: C
         app.router.add_route(path, page, methods=["GET"])
 
 
-def _models(catalog: Catalog, adapters: Adapters) -> Handler:
+def _models(catalog: Catalog, library: AdapterLibrary) -> Handler:
     """Adapters come and go while the models stay."""
 
     async def page(_: HttpRequest) -> HttpResponse:
-        return json_response(announce.models(catalog, await asyncio.to_thread(adapters)))
+        return json_response(announce.models(catalog, await asyncio.to_thread(library.list)))
 
     return page
 
 
-def _model(catalog: Catalog, adapters: Adapters) -> Handler:
+def _model(catalog: Catalog, library: AdapterLibrary) -> Handler:
     async def page(request: HttpRequest) -> HttpResponse:
         try:
-            found = announce.model(request.path_params["model"], catalog, await asyncio.to_thread(adapters))
+            found = await asyncio.to_thread(announce.model, request.path_params["model"], catalog, library)
         except ServingError as error:
             return error_response(error, request_id(read_headers(request.scope["headers"])))
         return json_response(found)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 
 import uvloop
 
-from services.core.adapters import AdapterLibrary
 from services.core.catalog import Catalog
 from services.core.errors import OperatorError
 from services.core.inference import InferenceService
@@ -88,8 +87,7 @@ async def serving(
 ) -> AsyncIterator[None]:
     """REST and gRPC are up within. On leaving, health turns NOT_SERVING, running calls finish, engines close."""
     grpc_server = build_grpc_server(tasks, service, meter, settings)
-    adapters = AdapterLibrary(settings.home).list
-    rest_app = build_rest_app(tasks, service, catalog, meter, settings, adapters)
+    rest_app = build_rest_app(tasks, service, catalog, meter, settings)
     rest_server = make_server(rest_app, settings, host=settings.host, port=settings.rest_port)
     await grpc_server.server.start()
     rest = asyncio.create_task(rest_server.serve())

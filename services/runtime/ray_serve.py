@@ -12,7 +12,6 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy
 from starlette.types import ASGIApp
 
-from services.core.adapters import AdapterLibrary
 from services.core.catalog import read_catalog
 from services.core.settings import Settings
 from services.core.task import discover
@@ -49,8 +48,7 @@ class TaskReplica:
         loaded = await asyncio.to_thread(load_models, tasks, catalog, settings, meter)
         self._service = make_service(catalog, loaded, settings, meter)
         tune_serving_process(self._service.lanes)
-        adapters = AdapterLibrary(settings.home).list
-        self._app = build_rest_app(tasks, self._service, catalog, meter, settings, adapters)
+        self._app = build_rest_app(tasks, self._service, catalog, meter, settings)
         serve_directly(self._app, f"/{task}", settings)
         port = Port(settings.lane_port(tasks[0].grpc_port), shared=True)
         self._grpc = build_grpc_server(tasks, self._service, meter, settings, port)
@@ -81,8 +79,7 @@ class Gateway:
         catalog = read_catalog(settings.catalog, [task.name for task in tasks])
         meter = make_meter(settings)
         self._backend = LaneBackend(tasks, settings)
-        adapters = AdapterLibrary(settings.home).list
-        self._app = build_rest_app(tasks, self._backend, catalog, meter, settings, adapters)
+        self._app = build_rest_app(tasks, self._backend, catalog, meter, settings)
         serve_directly(self._app, "", settings)
         port = Port(settings.grpc_port, shared=True)
         self._grpc = build_grpc_server(tasks, self._backend, meter, settings, port)
