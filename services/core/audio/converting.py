@@ -5,6 +5,8 @@ filter may overshoot. NaN and infinities are refused: no recording has any, so w
 in their place would be a silence nobody recorded.
 """
 
+from functools import reduce
+
 import numpy as np
 import soxr
 
@@ -44,16 +46,16 @@ class Converter:
             )
         self._check_finite(frames)
         self._taken += len(frames)
-        return self._resampled(np.clip(frames, -1, 1).mean(axis=1, dtype=np.float32), last=False)
+        return self._resampled(_mixed(np.clip(frames, -1, 1)), last=False)
 
     def flush(self) -> Samples:
         """What the filter held back; nothing may be fed after it."""
         return self._resampled(np.empty(0, np.float32), last=True)
 
     def _check_finite(self, frames: Frames) -> None:
-        finite = np.isfinite(frames).all(axis=1)
+        finite = np.isfinite(frames)
         if not finite.all():
-            at = (self._taken + int(finite.argmin())) / self._rate
+            at = (self._taken + int(finite.all(axis=1).argmin())) / self._rate
             raise refused(f"The audio has values that are no numbers (NaN or infinite) at {at:.2f} s; record it again.")
 
     def _resampled(self, mono: Samples, *, last: bool) -> Samples:
@@ -61,3 +63,9 @@ class Converter:
             return mono
         samples: Samples = self._resampler.resample_chunk(mono, last=last)
         return np.clip(samples, -1, 1)
+
+
+def _mixed(frames: Frames) -> Samples:
+    """The average, column by column: numpy's own along short rows takes ten times as long."""
+    total: Samples = reduce(np.add, frames.T)
+    return total / np.float32(frames.shape[1])

@@ -1,7 +1,6 @@
 """Which container bytes are, by how they start. Names of files and declared types are never asked."""
 
 from enum import StrEnum
-from io import SEEK_SET
 from typing import BinaryIO
 
 HEAD = 12
@@ -42,7 +41,7 @@ def tells_length(mp3: BinaryIO) -> bool:
     mp3.seek(0)
     head = mp3.read(_ID3_HEAD)
     start = _ID3_HEAD + _syncsafe(head[6:10]) if head.startswith(_ID3) else 0
-    mp3.seek(start, SEEK_SET)
+    mp3.seek(start)
     first = mp3.read(_TAG_WITHIN)
     return any(tag in first for tag in _LENGTH_TAGS)
 

@@ -1,6 +1,7 @@
 """Raw PCM -> frames."""
 
 from collections.abc import Generator
+from io import SEEK_END
 from typing import BinaryIO
 
 import numpy as np
@@ -43,7 +44,7 @@ def open_pcm(source: BinaryIO, pcm: Pcm, limits: AudioLimits, seconds: float) ->
     """
     limits.check(pcm.rate, pcm.channels)
     unpacker = Unpacker(pcm)
-    size = source.seek(0, 2)
+    size = source.seek(0, SEEK_END)
     source.seek(0)
     return Opened(pcm.rate, size // unpacker.frame_bytes / pcm.rate, _frames(source, pcm, unpacker, seconds))
 
