@@ -2,13 +2,13 @@
 
 from collections.abc import Generator
 from io import SEEK_END
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from services.core.audio.records import AudioLimits, Encoding, Frames, Opened, Pcm
 
-_TYPES = {Encoding.S16LE: np.dtype("<i2"), Encoding.F32LE: np.dtype("<f4")}
+_TYPES: dict[Encoding, np.dtype[Any]] = {Encoding.S16LE: np.dtype("<i2"), Encoding.F32LE: np.dtype("<f4")}
 _SCALES = {Encoding.S16LE: np.float32(1 / 32768), Encoding.F32LE: np.float32(1)}
 
 
@@ -31,7 +31,7 @@ class Unpacker:
         data = self._rest + chunk
         whole = len(data) - len(data) % self.frame_bytes
         self._rest = data[whole:]
-        values = np.frombuffer(data[:whole], self._type).astype(np.float32)
+        values: Frames = np.frombuffer(data[:whole], self._type).astype(np.float32)
         values *= self._scale
         return values.reshape(-1, self._channels)
 

@@ -110,7 +110,7 @@ def test_lossless_files_give_back_what_was_written(count: int, channels: int, ki
 
 
 @given(
-    count=st.integers(1, 3_000),
+    count=st.integers(6, 3_000),  # fewer may be no sample at all at another rate
     channels=st.integers(1, 6),
     source_rate=st.sampled_from([8_000, 16_000, 22_050, 48_000]),
     encoding=st.sampled_from(Encoding),
@@ -120,7 +120,5 @@ def test_raw_pcm_is_what_a_wav_of_it_is(count: int, channels: int, source_rate: 
     subtype = {Encoding.S16LE: "PCM_16", Encoding.F32LE: "FLOAT"}[encoding]
     soundfile.write(file, noise(count, channels), source_rate, subtype, "LITTLE", "RAW")
     wav = encoded(noise(count, channels), source_rate, subtype=subtype)
-    if round(count * 16_000 / source_rate) < 1:
-        return
     raw = decode(file.getvalue(), raw=Pcm(encoding, source_rate, channels))
     np.testing.assert_allclose(raw, decode(wav), atol=1e-6)
