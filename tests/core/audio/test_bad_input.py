@@ -67,10 +67,8 @@ def test_raw_pcm_without_samples(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("keep", [12, 20, 40, 60])
+@pytest.mark.parametrize("keep", [12, 20, 40])
 def test_headers_only(kind: str, keep: int) -> None:
-    if kind == "wav" and keep == 60:
-        pytest.skip("these are eight samples")
     assert refusal(KINDS[kind][:keep]).code == Code.INVALID_ARGUMENT
 
 
