@@ -10,6 +10,7 @@ that forwards to it. Knows no protocol, no framework and no task.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -19,13 +20,24 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext, Priority
+from services.core.conversing import ConversingPipeline, PatientSubmit, once
 from services.core.engine import AnyGenerator
 from services.core.errors import Code, ServingError, too_late
 from services.core.generation.continuous import ContinuousBatcher
 from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
-from services.core.telemetry import CACHE_BLOCKS, QUEUE_DEPTH, RUNNING, TOKENS, BatchKey, GenerationTelemetry, Meter
+from services.core.telemetry import (
+    AUDIO_SECONDS,
+    CACHE_BLOCKS,
+    QUEUE_DEPTH,
+    REALTIME_FACTOR,
+    RUNNING,
+    TOKENS,
+    BatchKey,
+    GenerationTelemetry,
+    Meter,
+)
 
 PREPARE_INLINE = 4096
 """Characters up to which a request is prepared on the event loop (about 1 ms); longer ones go to a thread."""
@@ -81,6 +93,11 @@ class Backend(Protocol):
     def stream(self, task: Task, method: Method, request: Request, context: CallContext) -> AsyncGenerator[Response]:
         """The parts of a streamed answer, in order. Raises ServingError; close it to stop the work."""
 
+    def converse(
+        self, task: Task, method: Method, requests: AsyncGenerator[Request], context: CallContext
+    ) -> AsyncGenerator[Response]:
+        """Answers while requests still come. Raises ServingError; close it to stop the work. Closes ``requests``."""
+
     def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
         """Why a call that came now would be refused, whatever it asks, if it is sure to be."""
 
@@ -108,7 +125,7 @@ class Loaded(NamedTuple):
 
     spec: ModelSpec
     verbs: tuple[str, ...]
-    pipeline: Pipeline
+    pipeline: Pipeline | ConversingPipeline
 
     @property
     def key(self) -> BatchKey:
@@ -133,6 +150,12 @@ class InferenceService:
         self._continuous = ContinuousBatcher(GenerationTelemetry(meter))
         self._generating: list[BatchKey] = []
         self._executors: dict[BatchKey, Executor] = {}
+        self._conversing = {
+            (model.spec.task, verb)
+            for model in loaded
+            for verb in model.verbs
+            if isinstance(model.pipeline, ConversingPipeline)
+        }
         self._meter = meter
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prepare")
         self._preparing = 0
@@ -158,6 +181,8 @@ class InferenceService:
 
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of the model the request names, or of the task's default."""
+        if (task.name, method.verb) in self._conversing:
+            return await self._whole(task, method, request, context)
         key, pipeline = self._find(task, method, request, context)
         items = await self._items(pipeline, request, context)
         outputs = await self._executors[key].submit(key, items, context.deadline, context.priority)
@@ -169,6 +194,11 @@ class InferenceService:
         self, task: Task, method: Method, request: Request, context: CallContext
     ) -> AsyncGenerator[Response]:
         """The same in parts, each as soon as it and all before it are there."""
+        if (task.name, method.verb) in self._conversing:
+            async with aclosing(self.converse(task, method, once(request), context)) as parts:
+                async for part in parts:
+                    yield part
+            return
         key, pipeline = self._find(task, method, request, context)
         items = await self._items(pipeline, request, context)
         outputs = self._executors[key].stream(key, items, context.deadline, context.priority)
@@ -178,18 +208,50 @@ class InferenceService:
                 self._count(key, part)
                 yield part
 
+    async def converse(
+        self, task: Task, method: Method, requests: AsyncGenerator[Request], context: CallContext
+    ) -> AsyncGenerator[Response]:
+        """Answers while requests still come; the first says which model is meant."""
+        async with aclosing(requests):
+            first = await anext(requests, None)
+            if first is None:
+                raise ServingError(Code.INVALID_ARGUMENT, "The stream ended before its first message.")
+            key, pipeline = self._find(task, method, first, context)
+            submit = PatientSubmit(self._executors[key].submit, key, context)
+            talk = cast("ConversingPipeline", cast("object", pipeline)).converse(first, requests, submit)
+            async with aclosing(talk):
+                async for part in talk:
+                    self._count(key, part)
+                    yield part
+
+    async def _whole(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
+        """What a conversing pipeline answers to a single request, in one."""
+        started = time.monotonic()
+        model = self._model(task, method, request)
+        async with aclosing(self.converse(task, method, once(request), context)) as answers:
+            parts = [part async for part in answers]
+        response = cast("ConversingPipeline", model.pipeline).whole(request, parts)
+        if seconds := response.usage.audio_seconds:
+            self._meter.record(REALTIME_FACTOR, (time.monotonic() - started) / seconds, task.name, model.spec.id)
+        return response
+
     def _count(self, key: BatchKey, response: Response) -> None:
         for kind, tokens in response.usage.by_kind.items():
             self._meter.record(TOKENS, tokens, key.task, key.model, kind)
+        if seconds := response.usage.audio_seconds:
+            self._meter.record(AUDIO_SECONDS, seconds, key.task, key.model, response.usage.audio_direction)
 
     def _find(self, task: Task, method: Method, request: Request, context: CallContext) -> tuple[BatchKey, Pipeline]:
         """The model that the request means, if its queue has room."""
-        spec = self._catalog.resolve(task.name, request.model, request.suits)
-        model = self._loaded[task.name, spec.id, method.verb]
+        model = self._model(task, method, request)
         error = self._executors[model.key].refusal(model.key, context.deadline)
         if error:  # this queue may be full, and others not
             raise error
-        return model.key, model.pipeline
+        return model.key, cast("Pipeline", model.pipeline)
+
+    def _model(self, task: Task, method: Method, request: Request) -> Loaded:
+        spec = self._catalog.resolve(task.name, request.model, request.suits)
+        return self._loaded[task.name, spec.id, method.verb]
 
     def refusal(self, task: Task, method: Method, deadline: float) -> ServingError | None:
         """Why any of the task's models would refuse; None while one of them has room."""

@@ -5,10 +5,21 @@ Field names are those of the matching protobuf messages.
 """
 
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from services.core.catalog import ModelSpec
@@ -106,6 +117,26 @@ ModelId = Annotated[
 ]
 
 
+def _as_bytes(value: Any, info: ValidationInfo) -> bytes | memoryview:
+    if isinstance(value, bytes | memoryview):
+        return value
+    if info.mode == "json" and isinstance(value, str):
+        try:
+            return b64decode(value, validate=True)
+        except ValueError:
+            raise PydanticCustomError("base64", "Give the bytes as base64") from None
+    raise PydanticCustomError("bytes_type", "Give bytes, in JSON as base64")
+
+
+Bytes = Annotated[
+    bytes | memoryview,
+    PlainValidator(_as_bytes),
+    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}),
+]
+"""Bytes of a file; base64 in JSON. A memoryview is of a file that is not in memory."""
+
+
 class Request(Record):
     """What every request carries."""
 
@@ -153,6 +184,16 @@ class Usage(Record):
     def by_kind(self) -> Mapping[str, int]:
         """What metrics count, by its kind."""
         return {"input": self.tokens}
+
+    @property
+    def audio_seconds(self) -> float:
+        """Of sound heard, or made."""
+        return 0.0
+
+    @property
+    def audio_direction(self) -> Literal["in", "out"]:
+        """Which of the two."""
+        return "in"
 
 
 class Response(Record):

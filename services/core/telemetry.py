@@ -87,6 +87,19 @@ INTER_TOKEN = Metric(
     _MODEL,
     LATENCY_BUCKETS,
 )
+AUDIO_SECONDS = Metric(
+    "chorale_audio_seconds_total",
+    MetricKind.COUNTER,
+    "Seconds of sound heard (in) or made (out).",
+    (*_MODEL, "direction"),
+)
+REALTIME_FACTOR = Metric(
+    "chorale_realtime_factor",
+    MetricKind.HISTOGRAM,
+    "Time a whole answer took, per second of its sound.",
+    _MODEL,
+    (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
+)
 MODEL_LOAD_SECONDS = Metric("chorale_model_load_seconds", MetricKind.GAUGE, "Time it took to load a model.", _MODEL)
 
 METRICS = (
@@ -102,6 +115,8 @@ METRICS = (
     CACHE_BLOCKS,
     TIME_TO_FIRST_TOKEN,
     INTER_TOKEN,
+    AUDIO_SECONDS,
+    REALTIME_FACTOR,
     MODEL_LOAD_SECONDS,
 )
 

@@ -17,6 +17,7 @@ from services.core import imports
 from services.core.adapters import AdapterLibrary
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec, read_catalog
+from services.core.conversing import ConversingPipeline
 from services.core.dialect import refuse_shared_routes
 from services.core.engine import Engine, EngineOptions
 from services.core.errors import OperatorError
@@ -134,19 +135,24 @@ def _load_task(task: Task, catalog: Catalog, settings: Settings, meter: Meter) -
         meter.record(MODEL_LOAD_SECONDS, time.monotonic() - started, task.name, spec.id)
 
 
-def _open_pipeline(path: str, spec: ModelSpec, engine: Engine, settings: Settings) -> Pipeline:
+def _open_pipeline(path: str, spec: ModelSpec, engine: Engine, settings: Settings) -> Pipeline | ConversingPipeline:
     """Pipelines of models that take adapters are handed the library of them."""
     library = {"adapters": AdapterLibrary(settings.home, settings.adapter_roots)} if spec.max_adapter_rank else {}
-    pipeline: Pipeline = imports.load(path).load(spec, ArtefactStore(settings.home).folder(spec), engine, **library)
+    pipeline: Pipeline | ConversingPipeline = imports.load(path).load(
+        spec, ArtefactStore(settings.home).folder(spec), engine, **library
+    )
     return pipeline
 
 
-def _warm_up(examples: Iterable[Request], pipeline: Pipeline) -> None:
+def _warm_up(examples: Iterable[Request], pipeline: Pipeline | ConversingPipeline) -> None:
     """Answer the task's examples once, so that the first caller does not pay for what engines do lazily.
 
     Generators have computed something when they are loaded.
     """
     if isinstance(pipeline, GeneratingPipeline):
+        return
+    if isinstance(pipeline, ConversingPipeline):
+        pipeline.warm_up()
         return
     for example in examples:
         items = pipeline.prepare(example)
