@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto
 from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
@@ -41,7 +41,7 @@ def generate(target: Path) -> list[FileDescriptorProto]:
 
 
 def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
-    """One line per broken rule. ``StreamVerb`` is ``Verb`` in parts: of a ``VerbRequest`` it makes ``VerbPart``s."""
+    """One line per broken rule."""
     verbs: dict[str, str] = {}
     for file in files:
         if str(Path(file.name).parent) != file.package.replace(".", "/"):
@@ -54,13 +54,20 @@ def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
             for rpc in service.method:
                 if (other := verbs.setdefault(rpc.name, file.name)) != file.name:
                     yield f"{file.name}: RPC {rpc.name} is also in {other}"
-                whole = rpc.name.removeprefix("Stream") if rpc.server_streaming else rpc.name
-                answer = f"{whole}Part" if whole != rpc.name else f"{whole}Response"
-                if not rpc.input_type.endswith(f".{whole}Request"):
-                    yield f"{file.name}: {rpc.name} takes {rpc.input_type}, not {whole}Request"
+                request, answer = _messages(rpc)
+                if not rpc.input_type.endswith(f".{request}"):
+                    yield f"{file.name}: {rpc.name} takes {rpc.input_type}, not {request}"
                 if not rpc.output_type.endswith(f".{answer}"):
                     yield f"{file.name}: {rpc.name} returns {rpc.output_type}, not {answer}"
         yield from (f"{file.name}: {name} has no comment" for name in _uncommented(file))
+
+
+def _messages(rpc: MethodDescriptorProto) -> tuple[str, str]:
+    """What it must take and return. ``StreamVerb`` and ``VerbParts`` are ``Verb`` in parts, unless requests stream too."""
+    if rpc.client_streaming or not rpc.server_streaming:
+        return f"{rpc.name}Request", f"{rpc.name}Response"
+    whole = rpc.name.removeprefix("Stream").removesuffix("Parts")
+    return f"{whole}Request", f"{whole}Part"
 
 
 def _uncommented(file: FileDescriptorProto) -> Iterator[str]:

@@ -130,6 +130,8 @@ class ModelSpec(_Entry):
     """Languages the model knows, by ISO 639 code, and what it calls them itself (``de: deu_Latn``)."""
     pairs: tuple[LanguagePair, ...] = ()
     """Translations it makes (``en-de``); empty: between any two of its languages."""
+    abilities: tuple[Annotated[str, Field(pattern=r"^[a-z_]+$")], ...] = ()
+    """Fields of requests that only some models of the task take, and this one does."""
     max_tokens: int = Field(default=512, ge=1)
     max_adapter_rank: int = Field(default=0, ge=0, le=1024)
     """Largest rank of an adapter it runs with; 0 = it takes no adapters."""
