@@ -6,11 +6,12 @@ does not read, call, stream or fail by itself: an edge does, the same way as for
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
 from services.core.errors import OperatorError
+from services.core.forms import Form
 from services.core.imports import load
 from services.core.schema import Request, Response
 from services.core.task import Kind, Method, Task
@@ -38,6 +39,10 @@ class Call:
 
 class Writer(Protocol):
     """Writes the answer to one call, whole or in parts."""
+
+    @property
+    def media(self) -> str:
+        """Content type of the whole answer."""
 
     def whole(self, answers: Sequence[Response]) -> bytes:
         """The body of an answer; there is one for each request."""
@@ -74,10 +79,18 @@ class Dialect(Protocol):
 
     @property
     def media(self) -> str:
-        """Content type of whole answers."""
+        """Content type of whole answers, for documentation; a call's `Writer` says what its answer's is."""
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Writer]:
         """What a body asks for, and who writes the answer to the call of this id. Raises ServingError."""
+
+
+@runtime_checkable
+class UploadDialect(Dialect, Protocol):
+    """One whose bodies may be forms with a file as well."""
+
+    def decode_form(self, form: Form, identity: str) -> tuple[Call, Writer]:
+        """As `decode`, of a form."""
 
 
 def refuse_shared_routes(tasks: Iterable[Task]) -> None:

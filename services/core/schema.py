@@ -7,7 +7,8 @@ Field names are those of the matching protobuf messages.
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -135,6 +136,23 @@ Bytes = Annotated[
     WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}),
 ]
 """Bytes of a file; base64 in JSON. A memoryview is of a file that is not in memory."""
+
+
+@cache
+def bytes_field(record: type[Record]) -> str | None:
+    """The name of a record's `Bytes` field, if it has one.
+
+    Raises:
+        TypeError: it has several; what a file is would be unclear.
+    """
+    found = [name for name, field in record.model_fields.items() if _has_bytes(field.annotation)]
+    if len(found) > 1:
+        raise TypeError(f"{record.__name__} has several fields of bytes: {', '.join(found)}")
+    return found[0] if found else None
+
+
+def _has_bytes(kind: Any) -> bool:
+    return kind is memoryview or any(map(_has_bytes, get_args(kind)))
 
 
 class Request(Record):

@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     """Given, each task has between ``replicas`` and this many, as its work on hand asks for."""
 
     max_request_bytes: int = Field(default=8 * 1024 * 1024, ge=1)
-    """Largest request body (REST) or message (gRPC)."""
+    """Largest request body (REST) or message (gRPC, WebSocket)."""
+    max_upload_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+    """Largest form with a file (REST)."""
     max_connections: int = Field(default=4096, ge=1)
     """Open REST connections of a server or replica; more are refused."""
     max_header_bytes: int = Field(default=65_536, ge=1024)
@@ -72,6 +74,12 @@ class Settings(BaseSettings):
     """Seconds a request may take when the client sets no deadline."""
     max_timeout: float = Field(default=600.0, gt=0)
     """Longest deadline a client may ask for, seconds; longer ones are cut to it."""
+    max_stream_seconds: float = Field(default=4 * 3600.0, gt=0)
+    """Longest that a live call may take; it has no other deadline, unless the client sets one."""
+    idle_seconds: float = Field(default=30.0, gt=0)
+    """Time within which a live call's client has to send something, once it is waited for."""
+    allowed_origins: CommaList = ()
+    """Web pages that may open WebSockets besides those of this host, comma separated: ``https://app.example.org``."""
     drain_seconds: float = Field(default=10.0, ge=0)
     """Time running requests get to finish on shutdown."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -80,7 +88,7 @@ class Settings(BaseSettings):
         """Where the gRPC lane of a task listens: lanes move with ``grpc_port``, so two servers need not collide."""
         return self.grpc_port + task_port - GRPC_PORT
 
-    @field_validator("tasks", "task_packages", "catalog", "adapter_roots", mode="before")
+    @field_validator("tasks", "task_packages", "catalog", "adapter_roots", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

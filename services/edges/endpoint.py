@@ -19,8 +19,9 @@ from services.core.errors import Code, ServingError
 from services.core.inference import Backend
 from services.core.schema import Request, Response
 from services.core.settings import Settings
-from services.core.task import Method, Task
+from services.core.task import Kind, Method, Task
 from services.core.telemetry import INFLIGHT, OUTCOMES, REQUEST_SECONDS, Meter
+from services.edges.live import in_time, patient
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,9 @@ class Endpoint:
         self._backend = backend
         self._meter = meter
         self._settings = settings
+        live = method.kind is Kind.BIDI
+        self._default_timeout = settings.max_stream_seconds if live else settings.default_timeout
+        self._max_timeout = settings.max_stream_seconds if live else settings.max_timeout
         self.inflight = 0
         meter.watch(INFLIGHT, lambda: self.inflight, task.name, protocol)
 
@@ -130,6 +134,33 @@ class Endpoint:
             context, call = await self._open(identity, headers, decode, remaining)
             async with aclosing(self._answers(call, context)) as answers:
                 async for answer in answers:
+                    record.model = answer.model
+                    yield answer
+
+    async def converse(
+        self,
+        identity: str,
+        headers: Mapping[str, str],
+        requests: AsyncGenerator[Request],
+        remaining: float | None = None,
+    ) -> AsyncGenerator[Response]:
+        """Answer one live call, while its requests still come. Close it to stop the work.
+
+        Args:
+            identity: the request id.
+            headers: as for a whole answer.
+            requests: read and made one by one as they are asked for; closed at the end.
+            remaining: as for a whole answer.
+
+        Raises:
+            ServingError: as for a whole answer; DEADLINE_EXCEEDED also when the client stops sending.
+        """
+        with self._counted(identity, headers) as record:
+            context = self._context(identity, headers, time.monotonic(), remaining)
+            coming = patient(requests, self._settings.idle_seconds)
+            answers = self._backend.converse(self.task, self.method, coming, context)
+            async with aclosing(in_time(answers, context)) as timed:
+                async for answer in timed:
                     record.model = answer.model
                     yield answer
 
@@ -217,10 +248,10 @@ class Endpoint:
         return CallContext(identity, self.protocol, deadline, priority)
 
     def _deadline(self, headers: Mapping[str, str], started: float, remaining: float | None) -> float:
-        timeout = self._settings.default_timeout if remaining is None else remaining
+        timeout = self._default_timeout if remaining is None else remaining
         if given := headers.get(TIMEOUT):
             timeout = min(timeout, _seconds(given)) if remaining is not None else _seconds(given)
-        deadline = started + min(timeout, self._settings.max_timeout)
+        deadline = started + min(timeout, self._max_timeout)
         if deadline <= started:
             raise ServingError(Code.DEADLINE_EXCEEDED, "The deadline had passed when the request arrived.")
         return deadline

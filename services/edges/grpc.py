@@ -1,30 +1,23 @@
-"""gRPC from Task records: one service per task, plus health and reflection.
+"""The gRPC server: one service per task, plus health and reflection; its limits, its certificates and its end.
 
-Handlers take raw bytes and decode themselves: grpcio would report a malformed message as INTERNAL. Decodes, calls,
-encodes; how long a call may take and what is counted is in `Endpoint`.
+What the methods do is in `grpc_handlers`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from services.core.errors import Code, ServingError
 from services.core.inference import Backend
-from services.core.schema import Request, Response
 from services.core.settings import Settings
-from services.core.task import Kind, Method, Task
+from services.core.task import Task
 from services.core.telemetry import Meter
-from services.edges import protobuf
-from services.edges.endpoint import REQUEST_ID, Endpoint, request_id, taken
-from services.edges.status import WIRE, retry_after, too_large
-
-Call = grpc.aio.ServicerContext[bytes, bytes]
+from services.edges.endpoint import Endpoint
+from services.edges.grpc_handlers import HANDLERS, Unknown
 
 _REFLECTION = "ServerReflection"
 
@@ -122,10 +115,9 @@ def build_grpc_server(
     server = grpc.aio.server(options=options)
     endpoints = []
     for task in tasks:
-        served = [method for method in task.methods if method.kind in _HANDLERS]
-        own = [Endpoint(task, method, "grpc", backend, meter, settings) for method in served]
+        own = [Endpoint(task, method, "grpc", backend, meter, settings) for method in task.methods]
         handlers = {
-            endpoint.method.verb: _HANDLERS[endpoint.method.kind](endpoint, settings.max_request_bytes)
+            endpoint.method.verb: HANDLERS[endpoint.method.kind](endpoint, settings.max_request_bytes)
             for endpoint in own
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(task.service, handlers),))
@@ -135,98 +127,8 @@ def build_grpc_server(
     services = tuple(task.service for task in tasks)
     _add_reflection(server, (*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
     _listen(server, f"{settings.host}:{port.number}", settings)
-    server.add_generic_rpc_handlers((_Unknown(),))  # the last one is asked last
+    server.add_generic_rpc_handlers((Unknown(),))  # the last one is asked last
     return GrpcServer(server, servicer, services, tuple(endpoints))
-
-
-def _unary(endpoint: Endpoint, max_bytes: int) -> Any:
-    decoder, encode = _codec(endpoint, max_bytes)
-
-    async def handle(data: bytes, call: Call) -> bytes:
-        headers = _first(call.invocation_metadata())
-        identity = request_id(headers)
-        if refusal := endpoint.refusal(headers, call.time_remaining()):
-            return await _refuse(call, refusal, identity)
-        try:
-            response = await endpoint(identity, headers, decoder(data), call.time_remaining())
-        except ServingError as error:
-            return await _refuse(call, error, identity)
-        call.set_trailing_metadata(((REQUEST_ID, identity),))
-        return encode(response)
-
-    return grpc.unary_unary_rpc_method_handler(handle)
-
-
-def _server_stream(endpoint: Endpoint, max_bytes: int) -> Any:
-    decoder, encode = _codec(endpoint, max_bytes)
-
-    async def handle(data: bytes, call: Call) -> None:
-        headers = _first(call.invocation_metadata())
-        identity = request_id(headers)
-        if refusal := endpoint.refusal(headers, call.time_remaining()):
-            await _refuse(call, refusal, identity)
-        call.set_trailing_metadata(((REQUEST_ID, identity),))
-        try:
-            async with aclosing(endpoint.stream(identity, headers, decoder(data), call.time_remaining())) as parts:
-                async for part in parts:
-                    await taken(call.write(encode(part)))
-        except ServingError as error:
-            await _refuse(call, error, identity)
-
-    return grpc.unary_stream_rpc_method_handler(handle)
-
-
-_HANDLERS: dict[Kind, Callable[[Endpoint, int], Any]] = {Kind.UNARY: _unary, Kind.SERVER_STREAM: _server_stream}
-
-
-def _codec(
-    endpoint: Endpoint, max_bytes: int
-) -> tuple[Callable[[bytes], Callable[[], Awaitable[Request]]], Callable[[Response], bytes]]:
-    """How a method's requests are read and its answers written."""
-    method: Method = endpoint.method
-    request_class = protobuf.message_class(endpoint.task, method.request)
-    response_class = protobuf.message_class(endpoint.task, method.response)
-
-    def decoder(data: bytes) -> Callable[[], Awaitable[Request]]:
-        async def decode() -> Request:
-            if len(data) > max_bytes:
-                raise too_large(max_bytes)
-            return protobuf.decode(data, request_class, method.request)
-
-        return decode
-
-    return decoder, lambda response: protobuf.encode(response, response_class)
-
-
-class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Methods there are not, with the trailers every error has."""
-
-    def service(self, details: grpc.HandlerCallDetails) -> Any:
-        """A handler that refuses."""
-
-        async def refuse(_: bytes, call: Call) -> bytes:
-            identity = request_id(_first(call.invocation_metadata()))
-            trailers = (("x-chorale-code", str(Code.NOT_FOUND)), (REQUEST_ID, identity))
-            message = f"No method {details.method}; reflection lists what there is."
-            await call.abort(grpc.StatusCode.UNIMPLEMENTED, message, trailers)
-            return b""
-
-        return grpc.unary_unary_rpc_method_handler(refuse)
-
-
-def _first(metadata: Any) -> dict[str, str]:
-    """Text metadata by name; of a repeated one the first, as REST takes headers."""
-    return {key: value for key, value in reversed(tuple(metadata or ())) if isinstance(value, str)}
-
-
-async def _refuse(call: Call, error: ServingError, identity: str) -> NoReturn:
-    """End the call by its trailers alone: a message before them, even an empty one, would end a client's retries."""
-    trailers = [("x-chorale-code", str(error.code)), (REQUEST_ID, identity)]
-    if error.param is not None:
-        trailers.append(("x-chorale-param", error.param))
-    if (seconds := retry_after(error)) is not None:
-        trailers.append(("retry-after", seconds))
-    await call.abort(WIRE[error.code].grpc, error.message, tuple(trailers))
 
 
 def _add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from services.core.bodies import read_body
 from services.core.dialect import JSON, Call, Dialect
+from services.core.forms import Form, read_form
 from services.core.imports import load
-from services.core.schema import Request, Response
+from services.core.schema import Request, Response, bytes_field
 from services.core.task import Kind, Method, Task
 
 
@@ -42,14 +43,27 @@ class Native:
         return Call(self.method, (read_body(body, self.method.request),)), NativeWriter()
 
 
+@dataclass(frozen=True, slots=True)
+class NativeUpload(Native):
+    """One method whose requests have a file."""
+
+    def decode_form(self, form: Form, identity: str) -> tuple[Call, "NativeWriter"]:
+        """As `decode`, of a form."""
+        return Call(self.method, (read_form(form, self.method.request),)), NativeWriter()
+
+
 def routes_of(task: Task) -> Iterator[Dialect]:
     """A task's own routes, and those in which it speaks like others."""
-    yield from (Native(method) for method in task.methods if method.kind is not Kind.BIDI)
+    for method in task.methods:
+        if method.kind is not Kind.BIDI:
+            yield NativeUpload(method) if bytes_field(method.request) else Native(method)
     yield from map(load, task.dialects)
 
 
 class NativeWriter:
     """Writes records as they are: no second validation, no dictionary."""
+
+    media = JSON
 
     def whole(self, answers: Sequence[Response]) -> bytes:
         """The one answer there is."""

@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from services.core.dialect import JSON, Dialect
+from services.core.dialect import JSON, Dialect, UploadDialect
 from services.core.task import Task
+from services.edges import multipart
 from services.edges.announce import example_body
 from services.edges.events import MEDIA
 from services.edges.native import Native, routes_of
@@ -73,10 +74,13 @@ def _operation(task: Task, dialect: Dialect, schemas: Mapping[_Shape, dict[str, 
         "content": {media: {"schema": schemas[record, "serialization"]} for media, record in answers.items() if record},
     }
     name = dialect.method.verb if isinstance(dialect, Native) else dialect.body.__name__
-    return {"operationId": name, **_post(task, _doc(dialect.body), request, answer)}
+    bodies = {JSON: request}
+    if isinstance(dialect, UploadDialect):
+        bodies[multipart.MEDIA] = {"schema": request["schema"]}  # there, bytes are a file
+    return {"operationId": name, **_post(task, _doc(dialect.body), bodies, answer)}
 
 
-def _post(task: Task, summary: str, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+def _post(task: Task, summary: str, bodies: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """What all routes have."""
     return {
         "tags": [task.name],
@@ -85,7 +89,7 @@ def _post(task: Task, summary: str, request: dict[str, Any], answer: dict[str, A
             {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": kind}}
             for name, kind, text in _HEADERS
         ],
-        "requestBody": {"required": True, "content": {JSON: request}},
+        "requestBody": {"required": True, "content": bodies},
         "responses": {
             "200": answer,
             "default": {

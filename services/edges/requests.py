@@ -1,10 +1,13 @@
 """What handlers read of an HTTP request: its headers and, within limits, its body. Knows ASGI and no task."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 from starlette.types import Receive
 
 from services.core.errors import Code, ServingError
+from services.core.forms import Form
+from services.core.settings import Settings
+from services.edges import multipart
 from services.edges.endpoint import VIA
 from services.edges.status import too_large
 
@@ -26,17 +29,57 @@ async def read_json(receive: Receive, headers: Mapping[str, str], max_bytes: int
     Raises:
         ServingError: it is something else, too long, or was not sent to its end.
     """
-    _require_json(headers.get("content-type", ""), headers.get("content-encoding", ""))
+    if not (_is_plain(headers) and _kind(headers.get("content-type", "")) in ("", "application/json")):
+        raise ServingError(
+            Code.UNSUPPORTED_MEDIA, "Send the body as plain JSON with the header 'Content-Type: application/json'."
+        )
     limit = max_bytes * (_ESCAPES if VIA in headers else 1)
     return await _read(receive, headers.get("content-length", ""), limit)
 
 
-def _require_json(content_type: str, encoding: str) -> None:
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind not in ("", "application/json") or encoding not in ("", "identity"):
-        raise ServingError(
-            Code.UNSUPPORTED_MEDIA, "Send the body as plain JSON with the header 'Content-Type: application/json'."
-        )
+def is_form(headers: Mapping[str, str]) -> bool:
+    """Whether the body says that it is a form that may have files."""
+    return _kind(headers.get("content-type", "")) == multipart.MEDIA
+
+
+async def read_form(receive: Receive, headers: Mapping[str, str], settings: Settings) -> Form:
+    """The body of a request that says it is a form.
+
+    Raises:
+        ServingError: it is none, is too long, or was not sent to its end.
+    """
+    if not _is_plain(headers):
+        raise ServingError(Code.UNSUPPORTED_MEDIA, "Send the form as it is, without a 'Content-Encoding'.")
+    limit, longest = settings.max_upload_bytes, multipart.MAX_FIELD_BYTES
+    if VIA in headers:  # all that a gateway took comes as one field and one file
+        longest = settings.max_request_bytes * _ESCAPES
+        limit += longest
+    body = _chunks(receive, headers.get("content-length", ""), limit)
+    return await multipart.read_parts(headers["content-type"], body, longest)
+
+
+async def _chunks(receive: Receive, length: str, limit: int) -> AsyncGenerator[bytes]:
+    """The body as it comes, no further than ``limit`` bytes."""
+    too_long = ServingError(Code.TOO_LARGE, f"The request is over {limit} bytes; send a smaller file.")
+    if length.isdecimal() and int(length) > limit:
+        raise too_long
+    while (message := await receive())["type"] == "http.request":
+        chunk = message.get("body", b"")
+        limit -= len(chunk)
+        if limit < 0:
+            raise too_long
+        yield chunk
+        if not message.get("more_body"):
+            return
+    raise _hung_up()
+
+
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _is_plain(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-encoding", "") in ("", "identity")
 
 
 async def _read(receive: Receive, length: str, limit: int) -> bytearray:
@@ -50,4 +93,8 @@ async def _read(receive: Receive, length: str, limit: int) -> bytearray:
             raise too_large(limit)
         if not message.get("more_body"):
             return body
-    raise ServingError(Code.CANCELLED, "The client closed the connection before its request was whole.")
+    raise _hung_up()
+
+
+def _hung_up() -> ServingError:
+    return ServingError(Code.CANCELLED, "The client closed the connection before its request was whole.")

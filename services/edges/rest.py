@@ -25,7 +25,7 @@ from services.edges import announce, openapi
 from services.edges.answers import error_response, json_response
 from services.edges.endpoint import Endpoint, request_id
 from services.edges.handlers import Handler, any_call, unary
-from services.edges.native import Native, routes_of
+from services.edges.native import Native, NativeUpload, routes_of
 from services.edges.requests import read_headers
 
 
@@ -79,7 +79,7 @@ def build_rest_app(
         for dialect in routes_of(task):
             endpoint = Endpoint(task, dialect.method, "rest", backend, meter, settings)
             app.endpoints[dialect.route] = endpoint
-            app.handlers[dialect.route] = handler = _handler(endpoint, dialect, settings.max_request_bytes)
+            app.handlers[dialect.route] = handler = _handler(endpoint, dialect, settings)
             app.router.add_route(dialect.route, handler, methods=["POST"])
     _add_pages(app, tasks, backend, catalog, meter)
     library = AdapterLibrary(settings.home)
@@ -88,10 +88,11 @@ def build_rest_app(
     return app
 
 
-def _handler(endpoint: Endpoint, dialect: Dialect, max_bytes: int) -> Handler:
-    if isinstance(dialect, Native) and dialect.method.kind is Kind.UNARY:
-        return unary(endpoint, max_bytes)
-    return any_call(endpoint, dialect, max_bytes)
+def _handler(endpoint: Endpoint, dialect: Dialect, settings: Settings) -> Handler:
+    is_plain = isinstance(dialect, Native) and not isinstance(dialect, NativeUpload)
+    if is_plain and dialect.method.kind is Kind.UNARY:
+        return unary(endpoint, settings.max_request_bytes)
+    return any_call(endpoint, dialect, settings)
 
 
 def _path(scope: Scope) -> str:

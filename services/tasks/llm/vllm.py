@@ -78,12 +78,17 @@ def decode_unload(body: bytes | bytearray) -> tuple[UnloadAdapterRequest, str]:
         raise invalid(error) from error
 
 
+TEXT = "text/plain; charset=utf-8"
+
+
 class Done(RootModel[str]):
     """A sentence that says so."""
 
 
 class Said:
     """Writes that it is done, as plain text."""
+
+    media = TEXT
 
     def __init__(self, name: str, done: str) -> None:
         self._said = f"Success: LoRA adapter '{name}' {done} successfully."
@@ -112,7 +117,7 @@ class Lora:
     done: str
     answer: type[BaseModel] = Done
     event: None = None
-    media: str = "text/plain; charset=utf-8"
+    media: str = TEXT
 
     def decode(self, body: bytes | bytearray, identity: str) -> tuple[Call, Said]:
         """The request, and how its answer is written. Raises ServingError."""

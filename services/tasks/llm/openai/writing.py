@@ -7,6 +7,7 @@ from typing import ClassVar, cast
 
 from pydantic_core import to_json
 
+from services.core.dialect import JSON
 from services.core.schema import Response
 from services.tasks.llm.openai.answers import CompletionUsage
 from services.tasks.llm.openai.fields import Body
@@ -24,6 +25,7 @@ class PageWriter(ABC):
         asked: the body.
     """
 
+    media = JSON
     prefix: ClassVar[str]
     """Of the answer's own id."""
     whole_kind: ClassVar[str]
