@@ -60,4 +60,5 @@ TASK = Task(
     grpc_port=9009,
     opt_in=True,
     evaluation="services.tasks.asr.evaluation:evaluate",
+    dialects=("services.tasks.asr.openai:TRANSCRIPTIONS", "services.tasks.asr.openai:TRANSLATIONS"),
 )
