@@ -252,7 +252,7 @@ async def test_what_is_not_taken_is_not_asked_for(way: str, kind: str) -> None:
         before = -1
         while asked > before:
             before = asked
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.2)
         assert asked < 600  # of 180 MB: what the buffers of all that is between hold
         at.pipeline.gate.set()
         assert (await first).size == 4
