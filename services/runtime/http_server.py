@@ -193,12 +193,14 @@ class Server(uvicorn.Server):
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Now and then, hang up on who is late: one look at all instead of a timer for each request."""
+        """Now and then, hang up on who is late or gone: one look at all instead of a timer for each request."""
         if counter % _SWEEP_TICKS == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.close_if_late(now)
+                elif isinstance(connection, Socket):
+                    connection.close_if_gone()
         return await super().on_tick(counter)
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]

@@ -1,10 +1,12 @@
 """The WebSocket side of `http_server`: uvicorn's, with what it lacks.
 
-A handler is told when its client goes, as on HTTP. A client that sends control frames and reads no answers is no longer
-read. A handshake that cannot be read is refused, not kept. On shutdown, live calls have the same time as others to end.
+A handler is told when its client goes, as on HTTP, also while what it sent waits to be taken. A client that sends
+control frames and reads no answers is no longer read. A handshake that cannot be read is refused, not kept. On
+shutdown, live calls have the same time as others to end.
 """
 
 import asyncio
+import select
 from typing import Any, ClassVar
 
 from starlette.types import Message
@@ -15,6 +17,9 @@ from websockets.http11 import Request
 from services.edges.disconnect import ABORT, GONE, TELL
 
 _UNREADABLE = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+_HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+"""What the kernel says of a connection that its client has closed; where it cannot say so, the next write finds out."""
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -44,6 +49,14 @@ class Socket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._gone:
             self._gone()
+
+    def close_if_gone(self) -> None:
+        """Nobody reads while messages wait to be taken: look whether there still is somebody who sent them."""
+        if (self.read_paused or not self.writable.is_set()) and not self.transport.is_closing():
+            poll = select.poll()
+            poll.register(self.transport.get_extra_info("socket").fileno(), _HUNG_UP)
+            if poll.poll(0):
+                self.transport.abort()
 
     def pause_writing(self) -> None:
         """It does not read: neither are its pings, each of which would be answered."""
