@@ -21,8 +21,8 @@ from models.export.moonshine.source import Published, count_layers
 from services.engines.moonshine.network import POSITIONS
 
 ALIGNING = (46, 31, 38, 37)
-"""Heads, counted over all layers, that follow the speech. Chosen one by one on 55 LJSpeech clips, as long as words began
-nearer to where pocketsphinx's forced alignment has them; on 55 others they then do so within 42 ms on average."""
+"""Heads, counted over all layers, that follow the speech. Chosen one by one on 55 LJSpeech clips, as long as that
+brought words nearer to where pocketsphinx's forced alignment begins them; on 55 others they are 42 ms from it."""
 
 CHOICES = 4
 """Next tokens that a step tells, for each row."""

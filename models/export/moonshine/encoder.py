@@ -39,7 +39,7 @@ def encoder(source: Published, decoder: Published) -> ModelProto:
     return graph.model()
 
 
-def _add_heads(graph: Graph, name: str, hidden: Sequence[str], weights: Sequence[TensorProto]) -> None:
+def _add_heads(graph: Graph, name: str, hidden: tuple[str, str, str], weights: Sequence[TensorProto]) -> None:
     """Keys or values, by heads, as the decoder multiplies them."""
     size = weights[0].dims[1] // HEADS
     shape = graph.constant("split", np.array([1, -1, HEADS, size]))

@@ -43,7 +43,9 @@ class Layer:
     def cross_attended(self, hidden: str) -> str:
         """With what the frames say."""
         graph, number = self._graph, self._number
-        normed = graph.norm(f"cross_norm_{number}", hidden, self._weights("post_attention_layernorm/LayerNormalization"))
+        normed = graph.norm(
+            f"cross_norm_{number}", hidden, self._weights("post_attention_layernorm/LayerNormalization")
+        )
         product = graph.product(f"cross_q_{number}", normed, self._inputs("encoder_attn/q_proj/MatMul_quant"))
         query = graph.add("Reshape", f"cross_query_{number}", [product, self._shapes["heads"]])
         keys, values = (

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from models.export import ExportError
 
 MAX_PARITY_ERROR = 0.1
-"""Of natural logarithms of probabilities, on average. Scales of int8 are found on the fly, so that the last bit of a sum
-moves whole steps: 0.01 is common, a wrong graph is off by several."""
+"""Of natural logarithms of probabilities, on average. Scales of int8 are found on the fly, so that the last bit of a
+sum moves whole steps: 0.01 is common, a wrong graph is off by several."""
 
 STEPS = 12
 START = 1
@@ -48,7 +48,7 @@ def _published(folder: Path, samples: NDArray[np.float32]) -> list[NDArray[np.fl
         # What is made of the encoder's output comes from the first step only.
         kept = [name for name in past if number == 0 or ".decoder." in name]
         feeds |= {name: present[list(past).index(name)] for name in kept}
-        rows.append(logits[0, -1] - np.logaddexp.reduce(logits[0, -1]))
+        rows.append(_log_softmax(logits[0, -1]))
         token = int(rows[-1].argmax())
     return rows
 
@@ -67,6 +67,12 @@ def _written(folder: Path, samples: NDArray[np.float32], tokens: list[int]) -> l
         feeds |= zip(pasts, longer, strict=True)
         found.append((int(best[0, 0]), float(chances[0, 0])))
     return found
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = logits - logits.max()
+    chances: NDArray[np.float32] = shifted - np.log(np.exp(shifted).sum())
+    return chances
 
 
 def _open(file: Path) -> ort.InferenceSession:
