@@ -58,7 +58,6 @@ TASK = Task(
     methods=(TRANSCRIBE, TRANSCRIBE_PARTS, STREAM_TRANSCRIBE),
     examples=(TranscribeRequest(audio=(Path(__file__).parent / "example.ogg").read_bytes()),),
     grpc_port=9009,
-    opt_in=True,
     evaluation="services.tasks.asr.evaluation:evaluate",
     dialects=("services.tasks.asr.openai:TRANSCRIPTIONS", "services.tasks.asr.openai:TRANSLATIONS"),
 )

@@ -1,8 +1,8 @@
 """Requests and answers of speech recognition; fields are those of ``chorale.asr.v1``. All times are seconds."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from services.core.audio import Encoding, Pcm
@@ -12,10 +12,18 @@ from services.tasks.asr.options import Options, Sound
 from services.tasks.asr.planning import suits
 
 
+def _not_empty(audio: bytes | memoryview) -> bytes | memoryview:
+    if not len(audio):
+        raise PydanticCustomError("missing", "Field required")  # protobuf cannot tell; JSON and forms shall not differ
+    return audio
+
+
 class TranscribeRequest(Options, Sound, Request):
     """A recording to be written down."""
 
-    audio: Bytes = Field(description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples.")
+    audio: Annotated[Bytes, AfterValidator(_not_empty)] = Field(
+        description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples."
+    )
 
     def suits(self, spec: ModelSpec) -> bool:
         """Whether the model is able to do this."""
