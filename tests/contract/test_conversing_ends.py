@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from services.clients import Code
+from services.clients import NEVER, AsyncRestClient, Code, ServingError
 from services.core.catalog import BatchPolicy
 from tests.relay import RELAY, RelayRequest, until
 from tests.talking import KINDS, WAYS, blocks, failure, place, talk
@@ -97,3 +97,18 @@ async def test_an_overloaded_server_says_so(way: str, kind: str) -> None:
         assert error.code is Code.OVERLOADED
         at.pipeline.gate.set()
         assert [answer.status_code for answer in await asyncio.gather(running, waiting)] == [200, 200]
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_an_upload_to_an_overloaded_server_is_refused(way: str) -> None:
+    async with place(way, BatchPolicy(lanes=1, queue_items=1)) as at, asyncio.timeout(20):
+        running = asyncio.create_task(at.server.post(RELAY.route, {"data": "d2FpdA=="}))
+        await until(at.pipeline.began.is_set)
+        waiting = asyncio.create_task(at.server.post(RELAY.route, {"data": "d2FpdA=="}))
+        await until(lambda: at.server.service.waiting)
+        async with AsyncRestClient(f"http://127.0.0.1:{at.rest_port}", retry=NEVER) as client:
+            with pytest.raises(ServingError) as caught:
+                await client.call(RELAY, RelayRequest(data=b"x" * 20_000_000))
+        assert caught.value.code is Code.OVERLOADED
+        at.pipeline.gate.set()
+        await asyncio.gather(running, waiting)
