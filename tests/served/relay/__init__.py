@@ -109,7 +109,14 @@ class RelayTask(Task):
 _PIPELINE = "tests.served.relay:RelayPipeline"
 RELAY = Method("Relay", RelayRequest, RelayResponse, _PIPELINE)
 STREAM_RELAY = Method("StreamRelay", RelayRequest, RelayPart, _PIPELINE, Kind.BIDI, idempotent=False)
-TASK = RelayTask("relay", (RELAY, STREAM_RELAY), (RelayRequest(data=b"hi"),), grpc_port=9098, opt_in=True)
+TASK = RelayTask(
+    "relay",
+    (RELAY, STREAM_RELAY),
+    (RelayRequest(data=b"hi"),),
+    grpc_port=9098,
+    opt_in=True,
+    dialects=("tests.served.relay.dialect:TOLD",),
+)
 
 _FIELDS: dict[type[Record], dict[str, str]] = {
     RelayRequest: {"model": "string", "data": "bytes", "words": "string*", "times": "int32?", "factor": "double?"}
