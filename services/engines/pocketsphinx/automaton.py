@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
-from services.engines.pocketsphinx.jsgf import Choice, Node, Reference, Repeat, Rules, Sequence, Token, refused
+from services.engines.pocketsphinx.rules import Choice, Node, Reference, Repeat, Rules, Sequence, Token, refused
 
 SIZE = 1_000
 """Most words, groups and references, each counted as often as rules that hold it are referred to."""
@@ -131,6 +131,7 @@ class _Builder:
     def _choice(self, node: Choice, start: int, end: int, inner: "_Inner") -> None:
         for option, probability in zip(node.options, node.probabilities, strict=True):
             if isinstance(option, Token):  # most are: it needs no leap, which would cost more than a word
+                self._count(1)
                 self._token(option, start, end, probability)
                 continue
             first = self._state()

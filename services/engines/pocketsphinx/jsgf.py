@@ -1,75 +1,27 @@
-"""JSGF text -> rules as trees. Knows the notation (W3C note "JSpeech Grammar Format", 2000); not what it costs.
+"""JSGF text -> rules. Knows the notation (W3C note "JSpeech Grammar Format", 2000); not what rules cost.
 
 Of the notation there are no imports: a request's grammar is one text. Tags are read over; a header is not required.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NoReturn
 
-from services.core.errors import Code, ServingError
+from services.engines.pocketsphinx.lexemes import Lexeme, lexemes
+from services.engines.pocketsphinx.rules import (
+    NOTHING,
+    Choice,
+    Node,
+    Reference,
+    Repeat,
+    Rules,
+    Sequence,
+    Token,
+    refused,
+)
 
 LONGEST = 4_096
 """Characters of a grammar."""
 DEPTH = 20
 """Most brackets inside each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A word to be said, or several in quotation marks."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What another rule says, by its name without angle brackets."""
-
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sequence:
-    """One after the other; of none, nothing is said (``<NULL>``)."""
-
-    parts: "tuple[Node, ...]"
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One of them, with probabilities; of none, it cannot be said (``<VOID>``)."""
-
-    options: "tuple[Node, ...]"
-    probabilities: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """``[x]`` is optional, ``x+`` comes again, ``x*`` is both."""
-
-    part: "Node"
-    optional: bool
-    again: bool
-
-
-Node = Token | Reference | Sequence | Choice | Repeat
-
-NOTHING = Sequence(())
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Rules by name; the public ones can be said."""
-
-    bodies: Mapping[str, Node]
-    public: tuple[str, ...]
-
-
-def refused(reason: str) -> ServingError:
-    """A grammar that cannot be used, and why."""
-    return ServingError(Code.INVALID_ARGUMENT, f"grammar: {reason}", "grammar")
 
 
 def parse(text: str) -> Rules:
@@ -83,41 +35,11 @@ def parse(text: str) -> Rules:
     return _Parser(text).rules()
 
 
-_LEXEMES = re.compile(
-    r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/|\{(?:[^\\{}]|\\.)*\})
-      | (?P<header>\#JSGF[^;\n]*;)
-      | (?P<weight>/\s*[0-9]{1,6}(?:\.[0-9]{0,6})?\s*/)
-      | (?P<rule><\s*[\w.$-]+\s*>)
-      | (?P<quoted>"[^"\\]*")
-      | (?P<sign>[;=|*+()\[\]])
-      | (?P<word>[^\s;=|*+<>()\[\]{}/"\\\#]+)""",
-    re.VERBOSE | re.DOTALL,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lexeme:
-    kind: str
-    text: str
-    at: int
-
-
-def _lexemes(text: str) -> list[_Lexeme]:
-    found, at = [], 0
-    while at < len(text):
-        if not (match := _LEXEMES.match(text, at)):
-            raise refused(f"character {at} is not JSGF: {text[at : at + 20]!r}")
-        if match.lastgroup != "space":
-            found.append(_Lexeme(str(match.lastgroup), match[0], at))
-        at = match.end()
-    return [*found, _Lexeme("end", "", at)]
-
-
 class _Parser:
     """Recursive descent, a method for each production."""
 
     def __init__(self, text: str) -> None:
-        self._lexemes = _lexemes(text)
+        self._lexemes = lexemes(text)
         self._next = 0
         self._depth = 0
 
@@ -170,8 +92,6 @@ class _Parser:
     def _item(self) -> Node:
         part = self._atom()
         while sign := self._taken("sign", "*") or self._taken("sign", "+"):
-            if isinstance(part, Repeat) and part.again:
-                raise refused("write one * or + after an item")
             part = Repeat(part, optional=sign.text == "*", again=True)
         return part
 
@@ -197,21 +117,21 @@ class _Parser:
         return inside
 
     @staticmethod
-    def _name(lexeme: _Lexeme) -> str:
+    def _name(lexeme: Lexeme) -> str:
         return lexeme.text.strip("<> \t\n\r")
 
     @property
-    def _peek(self) -> _Lexeme:
+    def _peek(self) -> Lexeme:
         return self._lexemes[self._next]
 
-    def _taken(self, kind: str, text: str = "") -> _Lexeme | None:
+    def _taken(self, kind: str, text: str = "") -> Lexeme | None:
         lexeme = self._peek
         if lexeme.kind != kind or (text and lexeme.text != text):
             return None
         self._next += 1
         return lexeme
 
-    def _expect(self, kind: str, text: str = "") -> _Lexeme:
+    def _expect(self, kind: str, text: str = "") -> Lexeme:
         return self._taken(kind, text) or self._unexpected(text or f"a {kind}")
 
     def _unexpected(self, wanted: str) -> NoReturn:

@@ -36,10 +36,10 @@ class Keyphrase:
 
 
 def keyphrases(phrases: Iterable[str], dictionary: Dictionary) -> tuple[Keyphrase, ...]:
-    """Each phrase once, in any order of letters' case.
+    """Each phrase once; case does not matter.
 
     Raises:
-        ServingError: INVALID_ARGUMENT; there are too many, one is empty or too long, or a word is not in the dictionary.
+        ServingError: INVALID_ARGUMENT; too many, one is empty or too long, or a word is not in the dictionary.
     """
     found = {" ".join(words): words for words in (phrase.lower().split() for phrase in phrases)}
     if len(found) > MOST:
