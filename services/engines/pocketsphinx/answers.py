@@ -37,7 +37,7 @@ def spoken(decoded: Decoded, recognition: Recognition) -> Recognized:
 def fits(decoded: Decoded) -> bool:
     """Whether all words sound like what was said.
 
-    A search of a grammar finds the likeliest that can be said, be it ever so unlikely; then at least one word fits badly.
+    A search of a grammar finds the likeliest that can be said, however unlikely; then at least one word fits badly.
     How badly was chosen on LJSpeech and FSDD (see the card of ``sphinx-en``).
     """
     words = (piece for piece in decoded.pieces if not _FILLER.match(piece.text))
