@@ -9,24 +9,22 @@ from services.engines.pocketsphinx.decoder import FRAMES, Alternate, Decoded, Pi
 from services.engines.pocketsphinx.keywords import probability
 
 _LANGUAGE = "en"
-_FILLER = re.compile(r"[<\[].*")
-"""Silence, noise, the beginning and the end."""
+_FILLER = re.compile(r"[<\[(]")
+"""Silence, noise, the beginning and the end; leaps of a grammar."""
 _PRONUNCIATION = re.compile(r"\(\d+\)$")
 _FLATTENED = 20.0
 """By what the library divides logarithms of paths where it makes probabilities of them (``ascale``): frames are not as
 independent of each other as the model has it."""
 _UNFIT = -8.0
-"""Mean natural logarithm of a frame's likelihood, against the sound that fits best, below which a word was not said."""
+"""Mean natural logarithm of a frame's likelihood, against the sound that fits best, below which a word was not said:
+chosen on LJSpeech and FSDD (see the card of ``sphinx-en``)."""
 _NEVER = 1e-9
 """A posterior of nothing has no logarithm."""
 
 
 def spoken(decoded: Decoded, recognition: Recognition) -> Recognized:
-    """One segment of all words, from the first to the last; none if there are none.
-
-    A word's probability is its posterior among what the search considered: of a grammar, among what can be said.
-    """
-    words = tuple(_word(piece) for piece in decoded.pieces if not _FILLER.match(piece.text))
+    """One segment of all words, from the first to the last; none if there are none. Probabilities are posteriors."""
+    words = tuple(_word(piece, math.exp(min(0.0, piece.logarithm))) for piece in _said(decoded))
     if not words:
         return Recognized((), _LANGUAGE)
     segment = _segment(words, recognition)
@@ -34,14 +32,25 @@ def spoken(decoded: Decoded, recognition: Recognition) -> Recognized:
     return Recognized((segment,), _LANGUAGE, alternatives=others)
 
 
-def fits(decoded: Decoded) -> bool:
-    """Whether all words sound like what was said.
+def allowed(decoded: Decoded, recognition: Recognition) -> Recognized:
+    """One segment of all words of a grammar; none if one of them does not sound like what was said.
 
-    A search of a grammar finds the likeliest that can be said, however unlikely; then at least one word fits badly.
-    How badly was chosen on LJSpeech and FSDD (see the card of ``sphinx-en``).
+    The search finds the likeliest that can be said, however unlikely; a posterior among what can be said is no better.
+    So a word's probability is a logistic curve of how well its frames fit, a half at what is just taken.
     """
-    words = (piece for piece in decoded.pieces if not _FILLER.match(piece.text))
-    return all(piece.acoustic >= _UNFIT * (piece.end - piece.start) for piece in words)
+    words = tuple(_word(piece, _fitting(piece)) for piece in _said(decoded))
+    if not words or min(word.probability for word in words) < 0.5:
+        return Recognized((), _LANGUAGE)
+    return Recognized((_segment(words, recognition),), _LANGUAGE)
+
+
+def _said(decoded: Decoded) -> list[Piece]:
+    return [piece for piece in decoded.pieces if not _FILLER.match(piece.text)]
+
+
+def _fitting(piece: Piece) -> float:
+    fit = piece.acoustic / (piece.end - piece.start)
+    return 1 / (1 + math.exp(min(50.0, _UNFIT - fit)))
 
 
 def spotted(decoded: Decoded, thresholds: Mapping[str, float], recognition: Recognition) -> Recognized:
@@ -51,9 +60,8 @@ def spotted(decoded: Decoded, thresholds: Mapping[str, float], recognition: Reco
     return Recognized(tuple(_segment((word,), recognition) for word in words), _LANGUAGE)
 
 
-def _word(piece: Piece, sure: float | None = None) -> Word:
-    posterior = math.exp(min(0.0, piece.logarithm)) if sure is None else sure
-    return Word(_PRONUNCIATION.sub("", piece.text), piece.start / FRAMES, piece.end / FRAMES, posterior)
+def _word(piece: Piece, sure: float) -> Word:
+    return Word(_PRONUNCIATION.sub("", piece.text), piece.start / FRAMES, piece.end / FRAMES, sure)
 
 
 def _segment(words: tuple[Word, ...], recognition: Recognition) -> Segment:

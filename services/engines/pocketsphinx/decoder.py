@@ -21,7 +21,7 @@ SPEECH = "_default"
 """The search by a language model, there from the start."""
 
 _SHIFT = 1024
-"""Scores of paths are logarithms divided by this."""
+"""Scores of paths, and of grammars' words, are logarithms divided by this."""
 _LONGEST = 300 * 16_000
 """Samples: the tables of a search grow with every frame, and it ends the process where there is no more memory."""
 _PULLS = 200
@@ -36,10 +36,11 @@ class Piece:
     """A word, phrase, phone or filler as the library writes it.
 
     Args:
-        text: ``him(2)`` is a pronunciation; fillers are in ``< >`` or ``[ ]``.
+        text: ``him(2)`` is a pronunciation; fillers are in ``< >`` or ``[ ]``, leaps in ``( )``.
         start: its first frame.
         end: the frame after its last.
-        logarithm: natural, of its posterior probability; of a phrase that was spotted, see `keywords.probability`.
+        logarithm: natural, of its posterior probability; of a phrase that was spotted, see `keywords.probability`; of a
+            grammar's word, of no use.
         acoustic: natural logarithm of its likelihood, in each frame against that of the sound that fits best.
     """
 
@@ -85,11 +86,16 @@ class Decoder:
         with _opening:
             config = library.ps_config_parse_json(None, text)
             self._decoder: int | None = library.ps_init(config) if config else None
+            if self._decoder:
+                # Of searches to come, grammars: their lattices take minutes where hundreds of words may follow each
+                # other. The search of speech has its own already.
+                library.ps_config_set_bool(config, b"bestpath", 0)
             library.ps_config_free(config)
         if not self._decoder:
             raise RuntimeError("pocketsphinx cannot open its model; build the artefact again")
         self._logmath = library.ps_get_logmath(self._decoder)
         self._unit = -math.log(library.logmath_exp(self._logmath, -1))
+        self._grammars: set[str] = set()
         self._cleans = library.ps_start_stream(self._decoder) == 0
 
     def add_grammar(self, name: str, file: Path) -> None:
@@ -106,6 +112,7 @@ class Decoder:
             library.fsg_model_free(graph)  # the search has a reference of its own
         if added < 0:
             raise RuntimeError("pocketsphinx refuses the grammar")
+        self._grammars.add(name)
 
     def add_keywords(self, name: str, file: Path) -> None:
         """Search for the phrases in a file, one in a line, with its threshold between slashes.
@@ -121,6 +128,7 @@ class Decoder:
         """Forget a search; whatever is decoded next names another."""
         with self._lock:
             self._library.ps_remove_search(self._open(), name.encode())
+            self._grammars.discard(name)
 
     def decode(self, search: str, samples: NDArray[np.int16], hypotheses: int = 1) -> Decoded:
         """All of an utterance at once, as if nothing had been decoded before.
@@ -131,7 +139,7 @@ class Decoder:
         Args:
             search: by name.
             samples: at 16 kHz; at most five minutes.
-            hypotheses: how many texts are wanted, the best included.
+            hypotheses: how many texts are wanted, the best included; of a grammar there is one.
 
         Raises:
             RuntimeError: there is no such search.
@@ -150,8 +158,11 @@ class Decoder:
             library.ps_start_utt(decoder)
             library.ps_process_raw(decoder, samples.ctypes.data, len(samples), 0, 1)
             library.ps_end_utt(decoder)
-            pieces = self._pieces(decoder) if library.ps_get_hyp(decoder, None) else ()
-            return Decoded(pieces, self._paths(decoder, hypotheses) if pieces and hypotheses > 1 else ())
+            if not library.ps_get_hyp(decoder, None):
+                return Decoded(())
+            if search in self._grammars:
+                return Decoded(self._pieces(decoder, _SHIFT))
+            return Decoded(self._pieces(decoder), self._paths(decoder, hypotheses) if hypotheses > 1 else ())
 
     def close(self) -> None:
         """Free it; closing again does nothing."""
@@ -165,7 +176,7 @@ class Decoder:
             raise RuntimeError("the decoder is closed")
         return self._decoder
 
-    def _pieces(self, decoder: int) -> tuple[Piece, ...]:
+    def _pieces(self, decoder: int, scale: int = 1) -> tuple[Piece, ...]:
         library, found = self._library, []
         start, end = ctypes.c_int(), ctypes.c_int()
         acoustic, language, back = ctypes.c_int32(), ctypes.c_int32(), ctypes.c_int32()
@@ -174,7 +185,7 @@ class Decoder:
             library.ps_seg_frames(segment, start, end)
             logarithm = library.ps_seg_prob(segment, acoustic, language, back) * self._unit
             text = library.ps_seg_word(segment).decode().strip()
-            found.append(Piece(text, start.value, end.value + 1, logarithm, acoustic.value * self._unit))
+            found.append(Piece(text, start.value, end.value + 1, logarithm, acoustic.value * scale * self._unit))
             segment = library.ps_seg_next(segment)
         return tuple(found)
 

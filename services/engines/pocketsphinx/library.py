@@ -16,6 +16,7 @@ _INT_OUT = ctypes.POINTER(ctypes.c_int32)
 _SIGNATURES: dict[str, tuple[type | None, ...]] = {  # what it returns, what it takes
     # the decoder; ps_init takes a reference of its own to the configuration
     "ps_config_parse_json": (_POINTER, _POINTER, _TEXT),
+    "ps_config_set_bool": (_POINTER, _POINTER, _TEXT, _INT),
     "ps_config_free": (_INT, _POINTER),
     "ps_init": (_POINTER, _POINTER),
     "ps_free": (_INT, _POINTER),

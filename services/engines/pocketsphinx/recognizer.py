@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from services.core.audio import Samples
 from services.core.engine import EngineOptions
 from services.core.speech import Abilities, Recognition, Recognized, Utterance
-from services.engines.pocketsphinx.answers import fits, spoken, spotted
+from services.engines.pocketsphinx.answers import allowed, spoken, spotted
 from services.engines.pocketsphinx.decoder import Decoder
 from services.engines.pocketsphinx.dictionary import Dictionary
 from services.engines.pocketsphinx.lane import Lane
@@ -107,8 +107,8 @@ class SphinxRecognizer:
         decoded = lane.decode(search, _pcm(utterance.samples), recognition.hypotheses)
         if search.kind == Kind.KEYWORDS:
             return spotted(decoded, search.thresholds, recognition)
-        if search.kind == Kind.GRAMMAR and not fits(decoded):
-            return Recognized((), "en")
+        if search.kind == Kind.GRAMMAR:
+            return allowed(decoded, recognition)
         return spoken(decoded, recognition)
 
 

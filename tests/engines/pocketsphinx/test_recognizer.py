@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,13 @@ def test_words_come_with_times_and_probabilities(engine: SphinxRecognizer, jfk: 
     assert all(0 <= word.probability <= 1 for word in segment.words)
     assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
     assert segment.score == pytest.approx(np.mean([np.log(max(1e-9, word.probability)) for word in segment.words]))
-    assert heard(engine, jfk).segments == (replace(segment, words=()),)
+
+
+def test_words_and_hypotheses_are_given_if_asked_for(engine: SphinxRecognizer, typing: Samples) -> None:
+    plain, both = heard(engine, typing), heard(engine, typing, hypotheses=2, word_times=True)
+    assert (len(plain.alternatives), len(both.alternatives)) == (0, 1)
+    assert plain.segments == (replace(both.segments[0], words=()),)
+    assert both.segments[0].words
 
 
 def test_other_hypotheses_are_distinct_and_in_order(engine: SphinxRecognizer, jfk: Samples) -> None:
@@ -79,15 +86,14 @@ def test_other_hypotheses_are_distinct_and_in_order(engine: SphinxRecognizer, jf
     assert len(set(texts)) == len(texts)
     scores = [recognized.segments[0].score, *(alternative.score for alternative in recognized.alternatives)]
     assert scores == sorted(scores, reverse=True)
-    assert heard(engine, jfk).alternatives == ()
-    assert len(heard(engine, jfk, hypotheses=2).alternatives) == 1
 
 
 def test_a_grammar_says_what_can_be_heard(engine: SphinxRecognizer, jfk: Samples, typing: Samples) -> None:
     recognized = heard(engine, jfk, grammar=FELLOWS, word_times=True, hypotheses=3)
+    assert recognized.alternatives == ()
     assert recognized.text == "and so my fellow americans"
     assert recognized.segments[0].words[3].start == pytest.approx(1.24, abs=0.1)
-    assert recognized.text not in [alternative.text for alternative in recognized.alternatives]
+    assert all(0.5 <= word.probability <= 1 for word in recognized.segments[0].words)
     assert heard(engine, typing, grammar=FELLOWS).segments == ()
     assert heard(engine, jfk, grammar=COMMANDS).segments == ()
 
@@ -115,17 +121,21 @@ def test_keywords_are_spotted_with_their_times(engine: SphinxRecognizer, jfk: Sa
 def test_nothing_depends_on_what_was_decoded_before_or_beside(
     engine: SphinxRecognizer, jfk: Samples, typing: Samples, artefact: Path
 ) -> None:
+    short = jfk[: int(1.7 * SPEECH_RATE)]
     asked = [
-        Utterance(samples, recognition)
-        for samples in (jfk, typing, noise(0.5))
-        for recognition in (Recognition(hypotheses=4, word_times=True), Recognition(grammar=FELLOWS, word_times=True))
+        Utterance(short, Recognition(hypotheses=4, word_times=True)),
+        Utterance(typing, Recognition(grammar=FELLOWS)),
+        Utterance(jfk, Recognition(grammar=FELLOWS, word_times=True)),
+        Utterance(noise(0.5), Recognition()),
+        Utterance(jfk, Recognition(keywords=("fellow", "modern"))),
     ]
-    asked.append(Utterance(jfk, Recognition(keywords=("fellow", "modern"))))
     fresh = []
     for utterance in asked:  # each the first that a decoder hears
         other = SphinxRecognizer.load(artefact, EngineOptions())
         fresh += other.run([utterance])
         other.close()
+    assert fresh[0].text
+    assert fresh[2].text
     start = Barrier(2)
 
     def lane(order: list[int]) -> list[Recognized]:
@@ -161,7 +171,7 @@ def test_what_is_no_speech_is_survived(engine: SphinxRecognizer, samples: Sample
 
 
 def test_a_minute_is_decoded_and_an_hour_refused(engine: SphinxRecognizer) -> None:
-    heard(engine, noise(60, level=0.01), grammar=DIGITS)
+    heard(engine, noise(60), grammar=DIGITS)
     with pytest.raises(ValueError, match="57600000 samples"):
         heard(engine, np.zeros(3600 * SPEECH_RATE, np.float32))
 
@@ -212,12 +222,14 @@ def test_the_library_takes_every_grammar_that_is_not_refused(engine: SphinxRecog
         "public <a> = " + "(a | b | [c])" * 18 + ";",
         "public <a> = " + "(" * 18 + "[go]" + ")*" * 18 + ";",
         "public <a> = go <VOID>;",
-        "public <a> = /0.00001/ go /1/ | /9999/ stop;" if False else "public <a> = /0.00001/ go | /9999/ stop;",
+        "public <a> = /0.00001/ go | /9999/ stop;",
     ],
     ids=["pairs", "optional", "choices", "stars", "dead end", "weights"],
 )
 def test_the_largest_grammars_do_not_hang(engine: SphinxRecognizer, grammar: str) -> None:
-    heard(engine, noise(1.0), grammar=grammar)
+    started = time.monotonic()
+    heard(engine, np.concatenate([noise(0.3, level) for level in (0.001, 0.1)] * 8), grammar=grammar)
+    assert time.monotonic() - started < 10
 
 
 def test_more_grammars_than_are_kept(engine: SphinxRecognizer, jfk: Samples) -> None:
