@@ -13,6 +13,7 @@ ENGINES = {
     "genai": "services.engines.genai:GenaiGenerator",
     "vllm": "services.engines.vllm.engine:VllmEngine",
     "moonshine": "services.engines.moonshine.recognizer:MoonshineRecognizer",
+    "pocketsphinx": "services.engines.pocketsphinx.recognizer:SphinxRecognizer",
     "echo": "services.engines.echo:EchoEngine",
     "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",
