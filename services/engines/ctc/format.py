@@ -14,6 +14,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.core.audio import SPEECH_RATE
 from services.core.catalog import LanguageCode
 
 FILE = "ctc.json"
@@ -62,7 +63,7 @@ class CtcFormat(_Record):
     """Whether the network wants zero mean and unit variance over an utterance (``do_normalize`` of transformers)."""
     batches: bool = False
     """Whether the graph gives an utterance in a padded batch, with its attention mask, the logits that it gives it
-    alone. If not (norms over time, dynamic quantization), each runs by itself."""
+    alone, as many as `frames` tells. If not (norms over time, dynamic quantization), each runs by itself."""
     formatted: bool = False
     """Whether tokens are written as they are, with case and punctuation; if not, in lower case."""
     languages: tuple[LanguageCode, ...] = Field(min_length=1)
@@ -72,6 +73,8 @@ class CtcFormat(_Record):
     beam: int = Field(default=16, ge=1, le=256)
     """Texts kept at each frame while searching: with a language model, with hot words, or for several hypotheses.
     Without these, the best token of each frame is taken."""
+    hot_bonus: float = Field(default=1.5, ge=0)
+    """Added, in natural logarithms, for each letter of a hot word that is written."""
     language_model: LanguageModelSettings | None = None
 
     @model_validator(mode="after")
@@ -85,6 +88,10 @@ class CtcFormat(_Record):
         if not written or not all(written) or any(token != "".join(token.split()) for token in written):
             raise ValueError("at least one token is written, and those that are have no spaces and are not empty")
         return self
+
+    def frames(self, samples: int) -> int:
+        """Of a waveform, by a network that pads nothing: one for its first samples, one for each stride after."""
+        return (samples - self.fewest_samples) // round(self.frame_seconds * SPEECH_RATE) + 1
 
     @classmethod
     def load(cls, artefact: Path) -> Self:
