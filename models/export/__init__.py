@@ -16,9 +16,10 @@ EXPORTERS = {
     "causal-lm": "models.export.causal_lm:export_causal_lm",
     "causal-lm-genai": "models.export.causal_lm:export_causal_lm_genai",
     "llama2c": "models.export.llama2c:export_llama2c",
+    "wav2vec2-ctc": "models.export.ctc:export_wav2vec2_ctc",
 }
 
-QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
+QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq", "wav2vec2-ctc"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
 
 UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c"})

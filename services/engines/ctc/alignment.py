@@ -76,7 +76,7 @@ def _path(states: Floats, labels: Ints) -> Ints:
     path = np.empty(len(states), dtype=np.int64)
     for frame in range(len(states) - 1, -1, -1):
         path[frame] = state
-        state -= moves[frame, state]
+        state -= int(moves[frame, state])
     return path
 
 

@@ -96,18 +96,13 @@ def section(lines: TextIO, order: int, count: int) -> Iterator[NGram]:
 def _parsed(line: str, order: int) -> NGram:
     fields = line.split()
     try:
-        probability, *rest = fields
-        backoff = float(rest[order]) if len(rest) == order + 1 else 0.0
-        parsed = NGram(tuple(rest[:order]), float(probability), backoff)
+        probability = float(fields[0])
+        backoff = float(fields[order + 1]) if len(fields) > order + 1 else 0.0
     except ValueError:
-        parsed = None
-    if parsed is None or len(rest) not in (order, order + 1) or not _sound(parsed):
+        probability = math.nan
+    if not (order + 1 <= len(fields) <= order + 2 and -math.inf < probability <= 0 and math.isfinite(backoff)):
         raise ArpaError(f"language model: {line[:50]!r} is no {order}-gram with its log10 probability")
-    return parsed
-
-
-def _sound(ngram: NGram) -> bool:
-    return -math.inf < ngram.probability <= 0 and math.isfinite(ngram.backoff)
+    return NGram(tuple(fields[1 : order + 1]), probability, backoff)
 
 
 def _stripped(lines: TextIO) -> Iterator[str]:

@@ -69,10 +69,10 @@ class NGrams:
         """
         with opened(file) as lines:
             several = counts(lines)
-            ids, first = _unigrams(lines, several[0], fold)
+            ids, spellings, first = _unigrams(lines, several[0], fold)
             orders = [first]
             for order, count in enumerate(several[1:], start=2):
-                orders.append(_ngrams(lines, order, count, ids, orders, fold))
+                orders.append(_ngrams(lines, order, count, spellings, orders))
         return cls(ids, orders)
 
     @property
@@ -114,35 +114,38 @@ class NGrams:
         return place
 
 
-def _unigrams(lines: TextIO, count: int, fold: Callable[[str], str]) -> tuple[dict[str, int], _Order]:
-    """Of single words the keys are their ids. A model without unknown words gets them, as rare as its rarest word."""
+def _unigrams(lines: TextIO, count: int, fold: Callable[[str], str]) -> tuple[dict[str, int], dict[str, int], _Order]:
+    """Ids of words, and of words as the file spells them. A single word's key is its id.
+
+    A model without a word for unknown ones gets it, as rare as its rarest word.
+    """
     ids: dict[str, int] = {}
+    spellings: dict[str, int] = {}
     figures = array("f")
-    for ngram in section(lines, 1, count):
-        if ids.setdefault(_word(ngram.words[0], fold), len(ids)) != len(figures) // 2:
-            raise ArpaError(f"language model: the word {ngram.words[0][:50]!r} is in it twice")
-        figures.extend((ngram.probability, ngram.backoff))
+    for (word,), *both in section(lines, 1, count):
+        spellings[word] = len(ids)
+        if ids.setdefault(_folded(word, fold), len(ids)) != spellings[word]:
+            raise ArpaError(f"language model: the word {word[:50]!r} is in it twice")
+        figures.extend(both)
     if UNKNOWN not in ids:
         ids[UNKNOWN] = len(ids)
         figures.extend((min(figures[0::2]), 0.0))
-    return ids, _order(np.arange(len(ids)), figures)
+    return ids, spellings, _order(np.arange(len(ids)), figures)
 
 
-def _ngrams(
-    lines: TextIO, order: int, count: int, ids: dict[str, int], shorter: list[_Order], fold: Callable[[str], str]
-) -> _Order:
+def _ngrams(lines: TextIO, order: int, count: int, spellings: dict[str, int], shorter: list[_Order]) -> _Order:
     words, figures = array("q"), array("f")
-    for ngram in section(lines, order, count):
-        try:
-            words.extend(ids[_word(word, fold)] for word in ngram.words)
-        except KeyError as error:
-            raise ArpaError(f"language model: {error} is in its {order}-grams, but not in its 1-grams") from None
-        figures.extend((ngram.probability, ngram.backoff))
-    table = np.frombuffer(words, dtype=np.int64).reshape(-1, order) if words else np.zeros((0, order), np.int64)
-    keys = table[:, 0]
+    try:
+        for some, *both in section(lines, order, count):
+            words.extend(map(spellings.__getitem__, some))
+            figures.extend(both)
+    except KeyError as error:
+        raise ArpaError(f"language model: {error} is in its {order}-grams, but not in its 1-grams") from None
+    table = np.array(words, dtype=np.int64).reshape(-1, order)
+    vocabulary, keys = len(shorter[0].keys), table[:, 0]
     for place, one in enumerate(shorter[1:], start=1):
-        keys = _places(one, keys * len(ids) + table[:, place], order)
-    return _order(keys * len(ids) + table[:, -1], figures)
+        keys = _places(one, keys * vocabulary + table[:, place], order)
+    return _order(keys * vocabulary + table[:, -1], figures)
 
 
 def _places(order: _Order, keys: NDArray[np.int64], longer: int) -> NDArray[np.int64]:
@@ -162,7 +165,7 @@ def _order(keys: NDArray[np.int64], figures: array) -> _Order:  # type: ignore[t
     return _Order(sorted_keys.data, both[:, 0].copy(), both[:, 1].copy())
 
 
-def _word(word: str, fold: Callable[[str], str]) -> str:
+def _folded(word: str, fold: Callable[[str], str]) -> str:
     """Special words are written in several cases, and mean the same."""
     lower = word.lower()
     return lower if lower in (START, END, UNKNOWN) else fold(word)

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from itertools import groupby, product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,11 +18,16 @@ from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Floats, Posteriors, posteriors
 from services.engines.ctc.scoring import Both, Language, LanguageScorer, NothingAdded
 from services.engines.ctc.vocabulary import Labels, Vocabulary
-from tests.engines.ctc.models import BIGRAMS, spelling
+from tests.engines.ctc.models import write_bigrams
 
 LETTERS = CtcFormat(tokens=("-", "|", "a", "b"), blank=0, delimiter=1, frame_seconds=0.02, languages=("en",))
-WORDS = CtcFormat(tokens=("one", "two", "-", "<x>"), blank=2, silent=(3,), frame_seconds=0.02, languages=("en",))
+WORDS = CtcFormat(tokens=("ab", "ba", "-", "<x>"), blank=2, silent=(3,), frame_seconds=0.02, languages=("en",))
 ALL = Width(10_000, floor=-np.inf, margin=np.inf)
+
+
+@pytest.fixture(scope="module")
+def bigrams(tmp_path_factory: pytest.TempPathFactory) -> NGrams:
+    return NGrams.load(write_bigrams(tmp_path_factory.mktemp("lm")), str.lower)
 
 
 def heard(form: CtcFormat, frames: int, seed: int, sharpness: float = 2.0) -> Posteriors:
@@ -55,6 +59,66 @@ def test_a_wide_beam_finds_every_text_with_its_exact_probability(form: CtcFormat
         assert text.chance == pytest.approx(expected[text.labels], abs=1e-9)
         assert text.score == text.chance
     assert [text.score for text in found] == sorted((text.score for text in found), reverse=True)
+
+
+def added(text: str, language: Language, phrases: tuple[str, ...], bonus: float) -> float:
+    """What language model and hot words add to a text, told without a search."""
+    words, history, total = text.split(), language.model.first(), 0.0
+    hot = {word for phrase in phrases for word in phrase.split()}
+    for word in words:
+        probability, history = language.model.score(history, word)
+        known = word in language.lexicon or word in hot
+        total += language.settings.weight * probability + language.settings.word_bonus
+        total += 0.0 if known else language.settings.unknown
+    for phrase in phrases:
+        parts = phrase.split()
+        found = [place for place in range(len(words)) if words[place : place + len(parts)] == parts]
+        total += bonus * len("".join(parts)) * len(found)
+    return total + language.settings.weight * language.model.end(history)
+
+
+@pytest.mark.parametrize("form", [LETTERS, WORDS], ids=["letters", "words"])
+@settings(max_examples=25, deadline=None)
+@given(frames=st.integers(1, 6), seed=st.integers(0, 10_000), phrases=st.sampled_from([(), ("ab",), ("ba", "a b")]))
+def test_scores_are_those_of_whole_texts(
+    form: CtcFormat, frames: int, seed: int, phrases: tuple[str, ...], bigrams: NGrams
+) -> None:
+    vocabulary, chances = Vocabulary(form), heard(form, frames, seed).chances
+    language = Language.of(bigrams, LanguageModelSettings(weight=0.7, word_bonus=0.4, unknown=-3), vocabulary)
+    phrases = tuple(phrase for phrase in phrases if vocabulary.spelled(phrase))
+    spelled = [vocabulary.spelled(phrase) or () for phrase in phrases]
+    hot = Lexicon((word for phrase in phrases for word in phrase.split()), vocabulary.written, vocabulary.size)
+    scorer = Both(LanguageScorer(language, vocabulary, hot), HotWords(spelled, vocabulary, 1.5))
+    for text in PrefixSearch(form.blank, form.delimiter, scorer, ALL).texts(chances):
+        expected = text.chance + added(vocabulary.text(text.labels), language, phrases, 1.5)
+        assert text.score == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_phrase_pays_once_for_what_a_shorter_one_earned() -> None:
+    vocabulary = Vocabulary(LETTERS)
+    hot = HotWords([vocabulary.spelled(words) or () for words in ("a", "a b", "a", "ab a")], vocabulary, 1.0)
+
+    def worth(words: str) -> float:
+        place, total = hot.first(), 0.0
+        for label in vocabulary.spelled(words) or ():
+            total += hot.gains(place)[label]
+            place = hot.after(place, label)
+        return total + hot.end(place)
+
+    values = {"a": 1, "b": 0, "ab": 0, "a b": 2, "a b a": 3, "ab a": 3, "ab a b": 4, "b a": 1, "ba": 0}
+    assert {words: worth(words) for words in values} == values
+
+
+def test_a_language_model_changes_a_decision(bigrams: NGrams) -> None:
+    """By sound "ba" has ln .3025 = -1.20, "ab" ln .2025 = -1.60; the bigrams add ln 10 * -1.7 and ln 10 * -1.4."""
+    with np.errstate(divide="ignore"):
+        chances = np.log([[0, 0, 0.45, 0.55], [0, 0, 0.55, 0.45]])
+    vocabulary = Vocabulary(LETTERS)
+    language = Language.of(bigrams, LanguageModelSettings(weight=1, word_bonus=0), vocabulary)
+    scorer = LanguageScorer(language, vocabulary, Lexicon((), {}, 4))
+    sound, both = (PrefixSearch(0, 1, one, Width(16)).texts(chances)[0] for one in (NothingAdded(4), scorer))
+    assert [vocabulary.text(best.labels) for best in (sound, both)] == ["ba", "ab"]
+    assert both.score == pytest.approx(np.log(0.2025) - 1.4 * np.log(10), abs=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
