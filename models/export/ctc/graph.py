@@ -47,7 +47,7 @@ def write_graph(model: nn.Module, settings: CtcFormat, precision: Precision, tar
     if not error <= MAX_PARITY_ERROR:  # a NaN is not, either
         raise ExportError(f"ONNX logits differ from torch by {error:.2g}; the limit is {MAX_PARITY_ERROR:g}")
     if precision is Precision.INT8:
-        _quantize(graph)
+        quantize(graph)
     return {"parity_error": error, "bytes": graph.stat().st_size}
 
 
@@ -68,7 +68,7 @@ def _export(network: nn.Module, graph: Path, samples: int) -> None:
     forget_the_machine(graph)
 
 
-def _quantize(graph: Path) -> None:
+def quantize(graph: Path) -> None:
     """Products on integers, a scale per output channel, and one per waveform for what flows in.
 
     Convolutions stay as they are: they are narrow, the first sees raw samples, and integers make them no faster.
