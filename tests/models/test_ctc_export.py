@@ -1,6 +1,7 @@
 """CTC checkpoints into artefacts: the same logits and letters as transformers, and what is refused on the way."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,10 @@ def transformers_hears(source: Path, samples: Samples) -> tuple[np.ndarray, str]
     values = features(samples, sampling_rate=16_000, return_tensors="pt").input_values
     with torch.inference_mode():
         logits = model(values).logits[0].numpy()
-    text = AutoTokenizer.from_pretrained(source).decode(
-        logits.argmax(axis=1).tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False
-    )
+    tokens = logits.argmax(axis=1).tolist()
+    text = AutoTokenizer.from_pretrained(source).decode(tokens, clean_up_tokenization_spaces=False)
+    # Asked to skip special tokens, it also joins the letters beside them; a blank does not.
+    text = re.sub(r"<\w+>|</s>", "", text)
     return logits, " ".join(text.lower().split())
 
 
