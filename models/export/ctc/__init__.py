@@ -3,6 +3,9 @@
 - ``checkpoint``: loads a network, and tells what its tokens and frames are
 - ``graph``: network -> ``model.onnx`` in fp32, checked against torch, or in int8
 - ``language_model``: n-grams that go with it
+
+A catalog entry for one has ``engine: ctc``, ``architecture: wav2vec2-ctc``, its ``languages``, and the sources
+``weights``, ``vad`` and, if there is one, ``language_model``; in int8 also a gate.
 """
 
 from collections.abc import Mapping

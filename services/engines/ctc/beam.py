@@ -5,7 +5,14 @@ a token. Its score is its log probability and what a scorer adds to it, which de
 prefixes that grew apart are one, and their probabilities add up. Delimiters that part nothing (first, doubled, last)
 write nothing, so they make no prefix of their own.
 
-One frame is a dozen operations on arrays of beam x tokens; only prefixes that are new are Python objects.
+One frame is a dozen operations on arrays of beam x tokens; only prefixes that are new are Python objects. CPU time for a
+second of sound, 50 frames of 32 tokens of which some are thinkable, without a language model and with one (60,000
+words, 600,000 n-grams):
+
+    beam    4 tokens a frame    15 tokens a frame    24 tokens a frame
+       8      0.003   0.006       0.004   0.006        0.006   0.007
+      16      0.004   0.009       0.006   0.008        0.007   0.015
+      32      0.004   0.010       0.006   0.011        0.009   0.030
 """
 
 from dataclasses import dataclass
