@@ -187,11 +187,12 @@ def test_a_language_model_goes_with_it(base: tuple[Path, Path], tmp_path: Path) 
     folder.mkdir()
     target.mkdir()
     sources = {"weights": base[0], "vad": VAD, "language_model": folder}
-    with pytest.raises(ExportError, match=f"no {FILE}"):
+    with pytest.raises(ExportError, match=f"{FILE}, or the n-grams"):
         exporter("wav2vec2-ctc")(spec(), sources, target)
     (folder / FILE).write_text(LanguageModelSettings(weight=0.3).model_dump_json())
+    with pytest.raises(ExportError, match=r"the n-grams that it names, .*lm\.arpa\.gz"):
+        copy_language_model(sources, target)
     write_bigrams(folder)
-
     copied = copy_language_model(sources, target)
     assert copied is not None
     assert copied.weight == 0.3

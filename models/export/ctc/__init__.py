@@ -18,6 +18,8 @@ from models.export.ctc.graph import write_graph
 from models.export.ctc.language_model import copy_language_model
 from models.export.voice import copy_voice_detector
 from services.core.catalog import ModelSpec
+from services.core.engine import EngineOptions
+from services.engines.ctc.engine import CtcRecognizer
 
 
 def export_wav2vec2_ctc(spec: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def export_wav2vec2_ctc(spec: ModelSpec, sources: Mapping[str, Path], target: Pa
     Raises:
         ExportError: it is of another kind, its vocabulary is not one of letters and spaces, or ONNX computes something
             else.
+        ArpaError: the language model is damaged or too large.
     """
     if not spec.languages:
         raise ExportError(f"{spec.id}: nothing in a checkpoint tells its language; set 'languages: {{en: en}}'")
@@ -34,4 +37,5 @@ def export_wav2vec2_ctc(spec: ModelSpec, sources: Mapping[str, Path], target: Pa
     report = write_graph(checkpoint.model, settings, spec.precision, target)
     settings.save(target)
     copy_voice_detector(sources, target)
+    CtcRecognizer.load(target, EngineOptions()).close()  # what it does not take is better refused here
     return {"family": checkpoint.model.config.model_type, **report}

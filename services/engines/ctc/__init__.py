@@ -3,9 +3,11 @@
     format        ctc.json: what an artefact tells beside its graph
     engine        the recogniser: network -> search -> words
     network       waveforms -> log probabilities of tokens by frame
+    posteriors    logits -> log probabilities
     vocabulary    tokens <-> words
     greedy        the best token of each frame
     beam          the most probable texts, with what a scorer adds to them
+    texts         what both find, and what a scorer is
     scoring       what language model and hot words add to a text, token by token
     hot_words     the part of it that a request brings
     ngrams, arpa  a language model of words, and its file

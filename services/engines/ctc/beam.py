@@ -5,8 +5,8 @@ a token. Its score is its log probability and what a scorer adds to it, which de
 prefixes that grew apart are one, and their probabilities add up. Delimiters that part nothing (first, doubled, last)
 write nothing, so they make no prefix of their own.
 
-One frame is a dozen operations on arrays of beam x tokens; only prefixes that are new are Python objects. CPU time for a
-second of sound, 50 frames of 32 tokens of which some are thinkable, without a language model and with one (60,000
+One frame is a dozen operations on arrays of beam x tokens; only prefixes that are new are Python objects. CPU time for
+a second of sound, 50 frames of 32 tokens of which some are thinkable, without a language model and with one (60,000
 words, 600,000 n-grams):
 
     beam    4 tokens a frame    15 tokens a frame    24 tokens a frame
@@ -16,59 +16,13 @@ words, 600,000 n-grams):
 """
 
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic
 
 import numpy as np
 
 from services.engines.ctc.posteriors import Floats, Ints
+from services.engines.ctc.texts import PlaceT, Scorer, Text, Width
 from services.engines.ctc.vocabulary import Labels
-
-PlaceT = TypeVar("PlaceT")
-
-
-class Scorer(Protocol[PlaceT]):
-    """What is added to the log probability of a prefix, as it grows."""
-
-    def first(self) -> PlaceT:
-        """Where nothing is written."""
-
-    def after(self, place: PlaceT, token: int) -> PlaceT:
-        """Where one token more is written."""
-
-    def gains(self, place: PlaceT) -> Floats:
-        """What each token would add here, ``[tokens]``."""
-
-    def end(self, place: PlaceT) -> float:
-        """What is added if the text ends here."""
-
-
-class Text(NamedTuple):
-    """A text that was found.
-
-    Args:
-        labels: that write it.
-        chance: its natural log probability, by sound alone.
-        score: the same with what a scorer adds: what it was chosen by.
-    """
-
-    labels: Labels
-    chance: float
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Width:
-    """What a search gives up.
-
-    Args:
-        beam: prefixes kept at each frame.
-        floor: a token of a frame with a log probability below is not thought of there, but for the best.
-        margin: a prefix whose score is so much less than the best is not kept.
-    """
-
-    beam: int
-    floor: float = -6.0
-    margin: float = 16.0
 
 
 class _Prefix(Generic[PlaceT]):

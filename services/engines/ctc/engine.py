@@ -14,7 +14,7 @@ from services.core.engine import EngineOptions
 from services.core.errors import Code, ServingError
 from services.core.speech import Abilities, Alternative, Recognition, Recognized, Segment, Utterance, Word
 from services.engines.ctc.alignment import align
-from services.engines.ctc.beam import PrefixSearch, Scorer, Text, Width
+from services.engines.ctc.beam import PrefixSearch
 from services.engines.ctc.format import CtcFormat
 from services.engines.ctc.greedy import best_path
 from services.engines.ctc.hot_words import HotWords
@@ -23,6 +23,7 @@ from services.engines.ctc.network import Network
 from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Posteriors, posteriors
 from services.engines.ctc.scoring import Both, Language, LanguageScorer, NothingAdded
+from services.engines.ctc.texts import Scorer, Text, Width
 from services.engines.ctc.vocabulary import Vocabulary
 
 _MOST_HOT_WORDS = 1000

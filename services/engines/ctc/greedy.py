@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from services.engines.ctc.beam import Text
 from services.engines.ctc.posteriors import Posteriors
+from services.engines.ctc.texts import Text
 from services.engines.ctc.vocabulary import Vocabulary
 
 

@@ -10,12 +10,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from services.engines.ctc.beam import Scorer
 from services.engines.ctc.format import LanguageModelSettings
 from services.engines.ctc.hot_words import HotPlace, HotWords
 from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.ngrams import History, NGrams
 from services.engines.ctc.posteriors import Floats
+from services.engines.ctc.texts import Scorer
 from services.engines.ctc.vocabulary import Vocabulary
 
 Place = tuple[History, str]

@@ -1,7 +1,7 @@
 """Searches against all alignments that there are, and what language models and hot words change in them."""
 
 from collections import defaultdict
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 from pathlib import Path
 from time import process_time
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.engines.ctc.alignment import align
-from services.engines.ctc.beam import PrefixSearch, Width
+from services.engines.ctc.beam import PrefixSearch
 from services.engines.ctc.format import CtcFormat, LanguageModelSettings
 from services.engines.ctc.greedy import best_path
 from services.engines.ctc.hot_words import HotWords
@@ -19,6 +19,7 @@ from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Floats, Posteriors, posteriors
 from services.engines.ctc.scoring import Both, Language, LanguageScorer, NothingAdded
+from services.engines.ctc.texts import Width
 from services.engines.ctc.vocabulary import Labels, Vocabulary
 from tests.engines.ctc.models import write_bigrams
 
@@ -143,6 +144,10 @@ def test_no_beam_claims_more_than_there_is(frames: int, seed: int, beam: int) ->
     assert 1 <= len(found) <= beam
     assert len({text.labels for text in found}) == len(found)
     assert np.logaddexp.reduce([text.chance for text in found]) <= 1e-9
+    for text in found:  # every text that is found can be aligned
+        said = align(chances, text.labels, 0, 1)
+        assert all(one.last < other.first for one, other in pairwise(said))
+        assert len(said) == len(text.labels)
 
 
 @pytest.mark.slow
