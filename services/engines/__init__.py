@@ -8,6 +8,7 @@ ENGINES = {
     "onnx": "services.engines.onnx:OnnxEncoder",
     "ctranslate2": "services.engines.ctranslate2:CTranslate2Seq2Seq",
     "onnx-seq2seq": "services.engines.onnx_seq2seq:OnnxSeq2Seq",
+    "ctc": "services.engines.ctc.engine:CtcRecognizer",
     "torch-seq2seq": "services.engines.torch_seq2seq:TorchSeq2Seq",
     "torch-lm": "services.engines.torch_lm.engine:TorchGenerator",
     "genai": "services.engines.genai:GenaiGenerator",
