@@ -16,7 +16,7 @@ from services.engines.moonshine.words import Vocabulary
 LANGUAGE = "en"
 
 SECONDS = 30.0
-"""Longest utterance, as in training. LJSpeech clips joined to pieces of up to 30 s have 2.5 % of their words wrong, to
+"""Longest utterance. LJSpeech clips joined to pieces of up to 30 s have 2.5 % of their words wrong, to
 pieces of 20 s 2.8 %, alone 3.0 %."""
 
 BEAM = 2
@@ -26,7 +26,6 @@ fewer, and take two fifths more."""
 TOKENS_PER_SECOND = 6.5
 FREE_TOKENS = 8
 """Most tokens of an utterance: so many a second, and these. Of those clips none needs 5.5 a second."""
-
 
 NOTHING = "You"
 """What the network writes of most silence, noise and tones. Who says the word alone gets a full stop."""
