@@ -23,7 +23,7 @@ FRAME_SECONDS = 64 * 3 * 2 / SPEECH_RATE
 
 MARGIN = 0.25
 """Seconds of silence that are put before and after every utterance: of 63 single digits, 39 are then right, not 23. It
-makes the shortest utterance long enough for the convolutions, and numbers come in words, not now so and now in figures."""
+makes the shortest utterance long enough for the convolutions, and numbers come in words, not sometimes in figures."""
 
 POSITIONS = 512
 """Most tokens of an utterance."""
