@@ -2,15 +2,22 @@
 
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
 import ctranslate2
+import numpy as np
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import BPE
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+from models.export import exporter
+from models.sources import WEIGHTS
+from services.core.audio import SPEECH_RATE, Samples
+from services.core.catalog import ModelSpec
 
 TEXT_TOKENS = 50_257
 """Of a multilingual checkpoint; English-only ones have one less."""
@@ -59,7 +66,7 @@ def tokenizer(shape: Shape = SMALL) -> Tokenizer:
     vocabulary = {token: number for number, token in enumerate([*tokens, *unused][: TEXT_TOKENS - 1])}
     if shape.text_tokens == TEXT_TOKENS:
         vocabulary[""] = TEXT_TOKENS - 1  # multilingual ones have it, and CTranslate2 knows them by it
-    found = Tokenizer(models.BPE(vocabulary, merges))
+    found = Tokenizer(BPE(vocabulary, merges))
     found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     found.decoder = decoders.ByteLevel()
     names = ["endoftext", "startoftranscript", *[*LANGUAGES][: shape.languages], *TASKS]
@@ -92,12 +99,29 @@ def network(shape: Shape = SMALL, seed: int = 1) -> WhisperForConditionalGenerat
     return WhisperForConditionalGeneration(config).eval()
 
 
+def convince(model: WhisperForConditionalGeneration) -> None:
+    """Make it sure that nobody speaks, whatever it hears."""
+    end = model.config.eos_token_id
+    with torch.no_grad():
+        decoder = model.model.decoder
+        decoder.layer_norm.weight.zero_()  # what comes out is the same for all that goes in
+        decoder.layer_norm.bias.fill_(1.0)
+        decoder.embed_tokens.weight[end + 2 + len(LANGUAGES) - 1 + TASKS.index("nospeech")] = 1.0
+
+
 def write_transformers(
-    folder: Path, shape: Shape = SMALL, *, pickled: bool = False, told: dict[str, Any] | None = None
+    folder: Path,
+    shape: Shape = SMALL,
+    *,
+    pickled: bool = False,
+    convinced: bool = False,
+    told: dict[str, Any] | None = None,
 ) -> Path:
     """As a hub repository has it; ``told`` goes into its ``generation_config.json``."""
     model = network(shape)
-    for name, value in (told or {}).items():
+    if convinced:
+        convince(model)
+    for name, value in ({"_from_model_config": False} | (told or {})).items():
         setattr(model.generation_config, name, value)
     model.save_pretrained(folder)
     if pickled:
@@ -131,12 +155,9 @@ _NAMES = {
 
 def write_openai(folder: Path, shape: Shape = SMALL) -> Path:
     """The same weights as one ``.pt`` file, as openai-whisper saves them."""
-    tensors = {}
-    for name, tensor in network(shape).state_dict().items():
-        for own, other in _NAMES.items():
-            name = name.replace(own, other)
-        if not name.startswith("proj_out"):
-            tensors[name] = tensor
+    own = network(shape).state_dict()
+    del own["proj_out.weight"]
+    tensors = {reduce(lambda name, pair: name.replace(*pair), _NAMES.items(), name): own[name] for name in own}
     sizes = {"ctx": 1500, "state": shape.width, "head": shape.heads, "layer": shape.layers}
     dims = {"n_mels": shape.mels, "n_vocab": shape.vocabulary}
     dims |= {f"n_audio_{name}": size for name, size in sizes.items()}
@@ -152,3 +173,28 @@ def write_converted(folder: Path, checkpoint: Path, quantization: str | None = N
     converter = ctranslate2.converters.TransformersConverter(str(checkpoint), copy_files=files)
     converter.convert(str(folder), quantization=quantization)
     return folder
+
+
+def export(target: Path, weights: Path, tokens: Path | None = None, **entry: Any) -> Path:
+    """The artefact of a checkpoint, as a catalog entry with these fields has it."""
+    fields = {"name": "w", "description": "", "engine": "whisper", "architecture": "whisper", "licence": "none"}
+    spec = ModelSpec(task="asr", **(fields | entry))
+    target.mkdir(parents=True)
+    sources = {"weights": weights, "vad": WEIGHTS / "silero-vad"} | ({"tokenizer": tokens} if tokens else {})
+    exporter("whisper")(spec, sources, target)
+    return target
+
+
+def write_tokenizer(folder: Path, shape: Shape = SMALL) -> Path:
+    """A folder with nothing but ``tokenizer.json``."""
+    folder.mkdir(parents=True)
+    tokenizer(shape).save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def clips(*seconds: float, seed: int = 0) -> list[Samples]:
+    """Noise that comes and goes, at 16 kHz; no two alike."""
+    rng = np.random.default_rng(seed)
+    lengths = [max(1, round(SPEECH_RATE * one)) for one in seconds]
+    waves = [np.sin(np.arange(length) * (0.02 + 0.03 * number)) for number, length in enumerate(lengths)]
+    return [(0.2 * wave + 0.1 * rng.standard_normal(len(wave))).astype(np.float32) for wave in waves]

@@ -1,9 +1,11 @@
 """Transformers checkpoints of Whisper."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import WhisperForConditionalGeneration
 
 from models.export import ExportError
@@ -54,21 +56,24 @@ def load(folder: Path) -> Network:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ExportError(f"{folder} cannot be opened as a Whisper checkpoint: {error}") from error
     if lacking := set(report["missing_keys"]) - {"proj_out.weight"}:
         raise ExportError(f"{folder} is no Whisper checkpoint: it lacks {', '.join(sorted(lacking)[:3])}, …")
-    return _network(model.eval())
+    told = _told(folder)
+    return Network(
+        model.eval(), told.get("suppress_tokens"), told.get("begin_suppress_tokens"), told.get("alignment_heads")
+    )
 
 
 def _has(folder: Path, names: tuple[str, ...]) -> bool:
     return any((folder / name).is_file() for name in names)
 
 
-def _network(model: Any) -> Network:
+def _told(folder: Path) -> dict[str, Any]:
     """Newer checkpoints tell in ``generation_config.json``, older ones in ``config.json``."""
-
-    def told(name: str) -> Any:
-        return getattr(model.generation_config, name, None) or getattr(model.config, name, None)
-
-    return Network(model, told("suppress_tokens"), told("begin_suppress_tokens"), told("alignment_heads"))
+    files = [folder / name for name in ("config.json", "generation_config.json") if (folder / name).is_file()]
+    found: dict[str, Any] = {}
+    for file in files:
+        found |= {name: value for name, value in json.loads(file.read_text(encoding="utf-8")).items() if value}
+    return found

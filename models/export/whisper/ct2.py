@@ -35,7 +35,8 @@ def write_weights(network: "Network", text: Text, precision: Precision, target: 
     told = {
         "suppress_ids": network.suppressed,
         "suppress_ids_begin": network.suppressed_first,
-        "alignment_heads": network.alignment_heads or _later_half(config.decoder_layers, config.decoder_attention_heads),
+        "alignment_heads": network.alignment_heads
+        or _later_half(config.decoder_layers, config.decoder_attention_heads),
     }
     write_config(told, text, target)
 

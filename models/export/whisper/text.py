@@ -1,8 +1,7 @@
 """The tokenizer of a checkpoint, and what is read from it: special tokens, languages, tokens that no speech has."""
 
 import re
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +21,8 @@ _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _ISO = {"jw": "jv"}
 """Where Whisper's code is not that of ISO 639."""
 
-_MARKS = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』']
-_MARKS += "<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split()
+_MARKS = [*'"#()*+/:;<=>@[\\]^_`{|}~「」『』', "<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("']
+_MARKS += ["((", "))", "(((", ")))", "[[", "]]", "{{", "}}", "♪♪", "♪♪♪"]
 _NOTES = [*"♩♪♫♬♭♮♯"]
 _TASKS = ("transcribe", "translate", "startoftranscript", "startoflm", "startofprev")
 
@@ -124,19 +123,10 @@ def open_text(spec: ModelSpec, sources: Mapping[str, Path], size: int) -> Text:
 def _opened(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
-    if not (folder / "vocab.json").is_file():
-        raise ExportError(
-            f"{folder} has no tokenizer.json; name a source 'tokenizer': a folder with that of a checkpoint of the same"
-            " kind, as hub:openai/whisper-tiny@<commit>"
-        )
-    from transformers import WhisperTokenizerFast
-
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            WhisperTokenizerFast.from_pretrained(folder, local_files_only=True).save_pretrained(scratch)
-        except (OSError, ValueError) as error:
-            raise ExportError(f"{folder}: its tokenizer cannot be converted: {error}") from error
-        return Tokenizer.from_file(str(Path(scratch) / "tokenizer.json"))
+    raise ExportError(
+        f"{folder} has no tokenizer.json; name a source 'tokenizer': a folder with that of a checkpoint of the same kind,"
+        " as hub:openai/whisper-tiny@<commit>"
+    )
 
 
 def _known(text: Text) -> dict[str, int]:
@@ -151,12 +141,8 @@ def _known(text: Text) -> dict[str, int]:
 def _chosen(spec: ModelSpec, known: Mapping[str, int]) -> dict[str, int]:
     if not spec.languages:
         return {_ISO.get(code, code): number for code, number in known.items()}
-    if not known and set(spec.languages.values()) == {"en"}:
-        return {}
-    if missing := _lacking(spec.languages.values(), known):
-        raise ExportError(f"{spec.id}: the checkpoint does not know {', '.join(missing)}; it knows {', '.join(known)}")
-    return {code: known[name] for code, name in spec.languages.items()}
-
-
-def _lacking(names: Sequence[str], known: Mapping[str, int]) -> list[str]:
-    return [name for name in names if name not in known]
+    if missing := [name for name in spec.languages.values() if name not in (known or {"en": 0})]:
+        raise ExportError(
+            f"{spec.id}: the checkpoint does not know {', '.join(missing)}; it knows {', '.join(known) or 'en'}"
+        )
+    return {code: known[name] for code, name in spec.languages.items()} if known else {}

@@ -1,4 +1,4 @@
-"""What the engine has to know of a checkpoint, beside its weights and its tokenizer: ``whisper.json`` of an artefact."""
+"""What the engine has to know of a checkpoint beside weights and tokenizer: ``whisper.json`` of an artefact."""
 
 import json
 from collections.abc import Mapping
