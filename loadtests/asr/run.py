@@ -70,8 +70,8 @@ COMPARISON = Comparison(
     about=(
         f"A model of the shape of Whisper tiny with random weights, greedy; {CLIPS} clips of {SECONDS} s at once, with"
         f" exactly {NEW_TOKENS} tokens for each, from samples to text. Clips per second, medians over the rounds, least"
-        " to most in brackets. Chorale: its engine behind the batcher's lanes, int8. The others with the threads they take by"
-        " themselves: faster-whisper in int8, openai-whisper in float32."
+        " to most in brackets. Chorale: its engine behind the batcher's lanes, int8. The others with the threads they"
+        " take by themselves: faster-whisper in int8, openai-whisper in float32."
     ),
     unit="clips",
     digits=2,

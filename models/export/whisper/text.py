@@ -124,8 +124,8 @@ def _opened(folder: Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_file(str(folder / "tokenizer.json"))
     raise ExportError(
-        f"{folder} has no tokenizer.json; name a source 'tokenizer': a folder with that of a checkpoint of the same kind,"
-        " as hub:openai/whisper-tiny@<commit>"
+        f"{folder} has no tokenizer.json; name a source 'tokenizer': a folder with that of a checkpoint of the same"
+        " kind, as hub:openai/whisper-tiny@<commit>"
     )
 
 
