@@ -23,6 +23,8 @@ of one's own (``CHORALE_CATALOG``), in ``asr.yaml``:
         languages: {en: en, de: de}  # left out: all that it knows
         max_tokens: 448
         precision: int8
+        # Costs are frames of 10 ms; the encoder hears 30 s whatever is said, so that nothing is lost by padding.
+        batch: {group_items: 4, group_cost: 12000, run_cost: 12000, window_items: 4, window_cost: 12000, gather: 0.05}
         licence: Apache-2.0
 
 - ``checkpoint``: transformers checkpoints
