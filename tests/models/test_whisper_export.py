@@ -8,8 +8,10 @@ from typing import Any
 import ctranslate2
 import pytest
 import torch
+import yaml
 
-from models.export import UNGATED, ExportError
+from models.export import UNGATED, ExportError, whisper
+from services.core.catalog import ModelSpec
 from services.core.engine import EngineOptions
 from services.core.speech import Recognition, Recognized, Utterance
 from services.engines.whisper import WhisperRecognizer
@@ -55,6 +57,12 @@ def transcribed(artefact: Path, context: int = 40) -> list[Recognized]:
     engine = WhisperRecognizer.load(artefact, EngineOptions(context=context))
     how = [Recognition(temperature=0.0, word_times=True), Recognition(language="de", temperature=0.0)]
     return engine.run([Utterance(samples, one) for samples, one in zip(clips(30.0, 3.0), how, strict=True)])
+
+
+def test_the_entry_of_the_documentation_is_one() -> None:
+    example = str(whisper.__doc__).partition("    models:")[2].partition("\n- ``checkpoint``")[0]
+    (entry,) = yaml.safe_load(f"models:{example}")["models"]
+    assert ModelSpec(task="asr", **entry).languages == {"en": "en", "de": "de"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])

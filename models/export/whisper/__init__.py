@@ -45,7 +45,6 @@ from models.export.voice import copy_voice_detector
 from models.export.whisper.ct2 import TYPES, write_config
 from models.export.whisper.text import Text, open_text
 from services.core.catalog import ModelSpec
-from services.engines.whisper.settings import WhisperSettings
 
 POSITIONS = 448
 """Tokens a decoder takes; all published checkpoints have been trained with as many."""
@@ -99,6 +98,3 @@ def _opened(folder: Path, spec: ModelSpec) -> Any:
         return ctranslate2.models.Whisper(str(folder), compute_type=TYPES[spec.precision], intra_threads=1)
     except RuntimeError as error:
         raise ExportError(f"{spec.id}: CTranslate2 cannot open the model: {error}") from error
-
-
-__all__ = ["WhisperSettings", "export_whisper"]
