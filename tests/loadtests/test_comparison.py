@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from loadtests.asr import run as asr
 from loadtests.bench.comparison import Comparison, Result, Round, Row, verdict
 from loadtests.bench.run import RESULTS
 from loadtests.bench.server import BenchError
+from loadtests.live import run as live
 from loadtests.llm import run as llm
 from loadtests.translation import run as translation
 
@@ -77,7 +79,14 @@ def test_what_is_reached_is_yes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("comparison", "row"), [(llm.COMPARISON, llm.StreamRow), (translation.COMPARISON, Row)], ids=["llm", "translation"]
+    ("comparison", "row"),
+    [
+        (asr.COMPARISON, Row),
+        (live.COMPARISON, live.LiveRow),
+        (llm.COMPARISON, llm.StreamRow),
+        (translation.COMPARISON, Row),
+    ],
+    ids=["asr", "live", "llm", "translation"],
 )
 def test_the_pages_there_are_say_what_was_measured(comparison: Comparison[Any], row: type[Row]) -> None:
     kept: Any = Result[row]  # type: ignore[valid-type]

@@ -17,10 +17,11 @@ of one's own (``CHORALE_CATALOG``), in ``asr.yaml``:
         engine: whisper
         architecture: whisper
         sources:
-          weights: {uri: "hub:openai/whisper-tiny@<commit>"}  # or hub:Systran/faster-whisper-tiny@…, or path:…
+          weights: {uri: "hub:openai/whisper-tiny@<commit>"}  # or path:…
           vad: {uri: bundled:silero-vad}
           # for a .pt: tokenizer: {uri: "hub:openai/whisper-tiny@<commit>"}
         languages: {en: en, de: de}  # left out: all that it knows
+        abilities: [hot_words, prompt, temperature, translate, word_times]
         max_tokens: 448
         precision: int8
         # Costs are frames of 10 ms; the encoder hears 30 s whatever is said, so that nothing is lost by padding.

@@ -48,11 +48,10 @@ class Model:
         """From its artefact folder.
 
         Raises:
-            ValueError: its catalog entry says that it is able to do something else than it is.
+            ValueError: its catalog entry says that it is able to do something that it is not.
         """
-        abilities = able(engine.abilities)
-        if abilities != set(spec.abilities):
-            raise ValueError(f"{spec.id}: its abilities in the catalog must be {sorted(abilities)}")
+        if claimed := sorted(set(spec.abilities) - able(engine.abilities)):
+            raise ValueError(f"{spec.id}: take {', '.join(claimed)} from its abilities; it is not able to")
         threads = ThreadPoolExecutor(_LISTENING, thread_name_prefix="listen")
         return cls(spec.id, engine, VoiceDetector(artefact / "vad.onnx"), threads)
 

@@ -47,7 +47,8 @@ def able(abilities: Abilities) -> frozenset[str]:
 
 def suits(options: Options, spec: ModelSpec) -> bool:
     """Whether a model, by its catalog entry, knows the language and is able to do all that is asked for."""
-    return wished(options) <= set(spec.abilities) and (not options.language or options.language in spec.languages)
+    known = not options.language or not spec.languages or options.language in spec.languages
+    return known and wished(options) <= set(spec.abilities)
 
 
 def plan(options: Options, recognizer: Recognizer, model: str) -> Recognition:
