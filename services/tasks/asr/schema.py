@@ -3,6 +3,7 @@
 from typing import Self
 
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from services.core.audio import Encoding, Pcm
@@ -11,11 +12,16 @@ from services.core.schema import Bytes, Record, Request, Response, Usage
 from services.tasks.asr.options import Options, Sound
 from services.tasks.asr.planning import suits
 
+AUDIO: JsonDict = {"contentMediaType": "audio/*"}
+"""What JSON Schema says of bytes that are a recording."""
+
 
 class TranscribeRequest(Options, Sound, Request):
     """A recording to be written down."""
 
-    audio: Bytes = Field(description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples.")
+    audio: Bytes = Field(
+        description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples.", json_schema_extra=AUDIO
+    )
 
     def suits(self, spec: ModelSpec) -> bool:
         """Whether the model is able to do this."""
