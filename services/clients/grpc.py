@@ -2,23 +2,18 @@
 
 import asyncio
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Self, TypeVar, Unpack
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Self, Unpack
 
 import grpc
-from google.protobuf.message import Message
 
-from services.clients.calls import Call, CallOptions, NeverBegunError, Retry, require
-from services.core.errors import Code, ServingError
+from services.clients.calls import CallOptions
+from services.clients.grpc_calls import ADDRESS, GrpcCalls, Wire
 from services.core.schema import Request
-from services.core.task import AnswerT_co, Method, Task, discover
-from services.edges import protobuf
-from services.edges.status import read_status
+from services.core.task import AnswerT_co, Method
 
-ADDRESS = "127.0.0.1:9000"
-"""Where ``chorale serve`` has gRPC unless told otherwise."""
+__all__ = ["ADDRESS", "AsyncGrpcClient", "GrpcClient"]
 
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a connection for each client: replicas share them out by connection
@@ -29,81 +24,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
 
-_NEVER_CONNECTED = "failed to connect"
-"""How grpc begins to say that no connection was made; such a call cannot have reached a server."""
 
-_Channel = TypeVar("_Channel", grpc.Channel, grpc.aio.Channel)
-
-
-@dataclass(frozen=True)
-class _Wire:
-    """A method on the wire."""
-
-    method: Method
-    rpc: str
-    request: type[Message]
-    response: type[Message]
-
-    def message(self, request: Request) -> bytes:
-        require(self.method, request)
-        return protobuf.encode(request, self.request)
-
-
-class _Grpc(ABC, Generic[_Channel]):
-    """What both clients share: all but the waiting.
-
-    Args:
-        address: host and port of the server, or of a task's own lane.
-        tasks: whose methods are called; by default those of ``services.tasks``.
-        credentials: for TLS; by default plaintext.
-        timeout: seconds a call may take, all its tries together.
-        retry: when calls are sent again.
-    """
-
-    def __init__(
-        self,
-        address: str = ADDRESS,
-        *,
-        tasks: Sequence[Task] | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float = 60.0,
-        retry: Retry | None = None,
-    ) -> None:
-        self.address = address
-        self._timeout = timeout
-        self._retry = retry or Retry()
-        known = discover(opt_in=True) if tasks is None else tasks
-        self._tasks = {method: task for task in known for method in task.methods}
-        self._wires: dict[Method, _Wire] = {}
-        self._channel: _Channel = self._connect(credentials)
-
-    @abstractmethod
-    def _connect(self, credentials: grpc.ChannelCredentials | None) -> _Channel:
-        """A channel to the address."""
-
-    def _told(self, error: Any) -> ServingError:
-        """What became of a try; the same words as over REST where nobody was there to take it."""
-        details = error.details() or ""
-        if error.code() is not grpc.StatusCode.UNAVAILABLE or not details.startswith(_NEVER_CONNECTED):
-            return read_status(error)
-        found = ServingError(Code.UNAVAILABLE, f"No server answers at {self.address}; is it running?")
-        found.__cause__ = NeverBegunError(details)
-        return found
-
-    def _open(self, method: Method, options: CallOptions) -> Call:
-        return Call(self._retry, self._timeout, options, idempotent=method.idempotent)
-
-    def _wire(self, method: Method) -> _Wire:
-        if method not in self._wires:
-            if not (task := self._tasks.get(method)):
-                raise ValueError(f"no task here has {method.verb}; give the client tasks=")
-            messages = (protobuf.message_class(task, record) for record in (method.request, method.response))
-            self._wires[method] = _Wire(method, task.rpc(method), *messages)
-        return self._wires[method]
-
-
-class GrpcClient(_Grpc[grpc.Channel]):
-    """Calls over gRPC; threads may share one. A context manager; arguments are those of `_Grpc`."""
+class GrpcClient(GrpcCalls[grpc.Channel]):
+    """Calls over gRPC; threads may share one. A context manager; arguments are those of `GrpcCalls`."""
 
     def _connect(self, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
         if credentials:
@@ -124,7 +47,7 @@ class GrpcClient(_Grpc[grpc.Channel]):
             except grpc.RpcError as error:
                 time.sleep(call.pause(self._told(error)))
             else:
-                return protobuf.read(answer, wire.response, method.response)
+                return wire.answer(method, answer)
 
     def stream(
         self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
@@ -141,7 +64,7 @@ class GrpcClient(_Grpc[grpc.Channel]):
             try:
                 for answer in answers:
                     begun = True
-                    yield protobuf.read(answer, wire.response, method.response)
+                    yield wire.answer(method, answer)
             except grpc.RpcError as error:
                 told = self._told(error)
                 if begun:
@@ -151,6 +74,26 @@ class GrpcClient(_Grpc[grpc.Channel]):
                 return
             finally:
                 answers.cancel()  # type: ignore[no-untyped-call]
+
+    def converse(
+        self, method: Method[AnswerT_co], requests: Iterable[Request], **options: Unpack[CallOptions]
+    ) -> Iterator[AnswerT_co]:
+        """The answers to ``requests`` while they still come; close the iterator to stop them.
+
+        Requests are asked for on a thread of its own. The call may take as long as the server lets it, unless an
+        option says, and is not sent again. Raises as `call` does, and what ``requests`` raise.
+        """
+        wire, call = self._wire(method), self._open_live(method, options)
+        messages = _Messages(wire, requests)
+        send = self._channel.stream_stream(wire.rpc, bytes, bytes)
+        answers = send(messages, timeout=call.remaining(), metadata=tuple(call.headers().items()))
+        try:
+            for answer in answers:
+                yield wire.answer(method, answer)
+        except grpc.RpcError as error:
+            raise messages.failed or self._told(error) from error
+        finally:
+            answers.cancel()  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Close the connection."""
@@ -163,7 +106,7 @@ class GrpcClient(_Grpc[grpc.Channel]):
         self.close()
 
 
-class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
+class AsyncGrpcClient(GrpcCalls[grpc.aio.Channel]):
     """`GrpcClient` for asyncio; make it inside a running event loop."""
 
     def _connect(self, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
@@ -181,7 +124,7 @@ class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
             except grpc.aio.AioRpcError as error:
                 await asyncio.sleep(call.pause(self._told(error)))
             else:
-                return protobuf.read(answer, wire.response, method.response)
+                return wire.answer(method, answer)
 
     async def stream(
         self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
@@ -195,7 +138,7 @@ class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
             try:
                 async for answer in answers:
                     begun = True
-                    yield protobuf.read(answer, wire.response, method.response)
+                    yield wire.answer(method, answer)
             except grpc.aio.AioRpcError as error:
                 told = self._told(error)
                 if begun:
@@ -206,6 +149,26 @@ class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
             finally:
                 answers.cancel()
 
+    async def converse(
+        self, method: Method[AnswerT_co], requests: AsyncIterable[Request], **options: Unpack[CallOptions]
+    ) -> AsyncGenerator[AnswerT_co]:
+        """As `GrpcClient.converse`."""
+        wire, call = self._wire(method), self._open_live(method, options)
+        send: Any = self._channel.stream_stream(wire.rpc, bytes, bytes)  # whose stubs require an iterator
+        talk = send(timeout=call.remaining(), metadata=tuple(call.headers().items()))
+        sending = asyncio.create_task(_send_all(talk, wire, requests))
+        try:
+            while (answer := await _next(talk, sending)) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+                yield wire.answer(method, answer)
+        except grpc.aio.AioRpcError as error:
+            raise self._told(error) from error
+        finally:
+            sending.cancel()
+            await asyncio.wait((sending,))
+            if not sending.cancelled():
+                sending.exception()  # seen: the call has ended with another error, or has been left
+            talk.cancel()
+
     async def close(self) -> None:
         """Close the connection, once calls under way have ended or a second has passed."""
         await self._channel.close(1.0)
@@ -215,3 +178,48 @@ class AsyncGrpcClient(_Grpc[grpc.aio.Channel]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class _Messages:
+    """Requests as grpc takes them; it would hide what is wrong with them."""
+
+    def __init__(self, wire: Wire, requests: Iterable[Request]) -> None:
+        self._wire = wire
+        self._requests = iter(requests)
+        self.failed: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return self._wire.message(next(self._requests))
+        except StopIteration:
+            raise
+        except Exception as error:
+            self.failed = error
+            raise
+
+
+async def _send_all(talk: Any, wire: Wire, requests: AsyncIterable[Request]) -> None:
+    async for request in requests:
+        message = wire.message(request)
+        try:
+            await talk.write(message)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the reader is told why
+            return
+    with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+        await talk.done_writing()
+
+
+async def _next(talk: Any, sending: "asyncio.Task[None]") -> Any:
+    """The next answer; raises what is wrong with the requests."""
+    receiving = asyncio.ensure_future(talk.read())
+    try:
+        if not sending.done():
+            await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
+        if sending.done():
+            sending.result()
+        return await receiving
+    finally:
+        receiving.cancel()

@@ -3,102 +3,30 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Self, TypeVar, Unpack
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Self, Unpack
 
 import httpx
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from services.clients.calls import Call, CallOptions, NeverBegunError, Retry, require
+from services.clients.calls import Call, CallOptions, Retry
 from services.clients.events import Events
-from services.core.errors import Code, ServingError
+from services.clients.rest_calls import URL, Body, RestCalls, answer_of, body_of, in_time
+from services.clients.talk import atalk, talk
+from services.core.errors import ServingError
 from services.core.schema import Request
 from services.core.task import AnswerT_co, Method
 from services.edges.cards import ModelCard, TaskCard
-from services.edges.status import read_error, read_foreign
+from services.edges.form_body import FormBody
 
-URL = "http://127.0.0.1:8000"
-"""Where ``chorale serve`` has REST unless told otherwise."""
+__all__ = ["URL", "AsyncRestClient", "RestClient"]
 
 _READY = "/readyz"
 
 _LIMITS = httpx.Limits(max_connections=1000, max_keepalive_connections=100)
 
-_Card = TypeVar("_Card", bound=BaseModel)
-_Part = TypeVar("_Part")
 
-
-class _Rest:
-    """What both clients share: all but the waiting."""
-
-    def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
-        self.url = _checked(url)
-        self._secure = httpx.URL(self.url).scheme == "https"  # reading the authorities takes longer than many calls
-        self._timeout = timeout
-        self._retry = retry or Retry()
-
-    def _open(self, options: CallOptions, *, idempotent: bool = True) -> Call:
-        return Call(self._retry, self._timeout, options, idempotent=idempotent)
-
-    def _request(self, call: Call, route: str, body: bytes | None) -> dict[str, Any]:
-        """What httpx is to send."""
-        return {
-            "method": "GET" if body is None else "POST",
-            "url": self.url + route,
-            "content": body,
-            "headers": {**call.headers(), "content-type": "application/json"},
-            "timeout": call.remaining(),
-        }
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What became of the connection, as a `ServingError`."""
-        try:
-            yield
-        except httpx.ConnectError as error:
-            if "CERTIFICATE" in str(error):
-                raise ServingError(Code.UNAUTHENTICATED, f"{self.url}: {error}") from error
-            message = f"No server answers at {self.url}; is it running?"
-            raise ServingError(Code.UNAVAILABLE, message) from NeverBegunError(str(error))
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise ServingError(Code.DEADLINE_EXCEEDED, f"{self.url} did not answer in time.") from error
-        except httpx.RequestError as error:
-            message = f"{self.url} closed the connection before its answer came."
-            raise ServingError(Code.UNAVAILABLE, message) from error
-
-    def _content(self, response: httpx.Response, content: bytes) -> bytes:
-        # A server that is not ready says so with 503 and the body of one that is.
-        if response.status_code == 200 or (response.status_code == 503 and content.startswith(b'{"ready"')):
-            return content
-        seconds = response.headers.get("retry-after")
-        raise read_error(content, seconds) or read_foreign(
-            response.status_code, self._stranger(response.status_code), seconds
-        )
-
-    def _stranger(self, status: int) -> str:
-        """Something between, or another server altogether, answered."""
-        return f"{self.url} answered {status}, but not as a Chorale server does; is the URL right?"
-
-    def _fields(self, content: bytes) -> dict[str, Any]:
-        return self._part(dict[str, Any], content)
-
-    def _tasks_ready(self, content: bytes) -> dict[str, bool]:
-        return self._part(dict[str, bool], content, "tasks")
-
-    def _cards(self, card: type[_Card], field: str, content: bytes) -> tuple[_Card, ...]:
-        return self._part(tuple[card, ...], content, field)  # type: ignore[valid-type]
-
-    def _part(self, kind: type[_Part], content: bytes, field: str | None = None) -> _Part:
-        """An answer, or one field of it."""
-        try:
-            answer = json.loads(content)
-            return TypeAdapter(kind).validate_python(answer if field is None else answer[field])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServingError(Code.INTERNAL, self._stranger(200)) from error
-
-
-class RestClient(_Rest):
+class RestClient(RestCalls):
     """Calls over REST; threads may share one. A context manager.
 
     Args:
@@ -118,7 +46,7 @@ class RestClient(_Rest):
             ServingError: the server's; UNAVAILABLE or DEADLINE_EXCEEDED when none answered.
         """
         call = self._open(options, idempotent=method.idempotent)
-        return _answer(method, self._send(call, method.route, _body(method, request)))
+        return answer_of(method, self._send(call, method.route, body_of(method, request)))
 
     def stream(
         self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
@@ -127,7 +55,7 @@ class RestClient(_Rest):
 
         A call that was lost is sent again as long as no part had come. Raises as `call` does.
         """
-        call, body = self._open(options, idempotent=method.idempotent), _body(method, request)
+        call, body = self._open(options, idempotent=method.idempotent), body_of(method, request)
         begun = False
         while True:
             try:
@@ -138,7 +66,7 @@ class RestClient(_Rest):
                     for content in response.iter_bytes():
                         for data in events.feed(content):
                             begun = True
-                            yield _answer(method, data)
+                            yield answer_of(method, data)
                     events.end()
             except ServingError as error:
                 if begun:
@@ -146,6 +74,17 @@ class RestClient(_Rest):
                 time.sleep(call.pause(error))
             else:
                 return
+
+    def converse(
+        self, method: Method[AnswerT_co], requests: Iterable[Request], **options: Unpack[CallOptions]
+    ) -> Iterator[AnswerT_co]:
+        """The answers to ``requests`` while they still come; close the iterator to stop them.
+
+        Requests are asked for on a thread of its own, once there is a connection. The call may take as long as the
+        server lets it, unless an option says. Raises as `call` does, and what ``requests`` raise.
+        """
+        for data in talk(self.url, method, requests, self._open_live(options)):
+            yield answer_of(method, data)
 
     def post(
         self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
@@ -176,17 +115,17 @@ class RestClient(_Rest):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _send(self, call: Call, route: str, body: bytes | None = None) -> bytes:
+    def _send(self, call: Call, route: str, body: Body | None = None) -> bytes:
         while True:
             try:
                 with self._told(), self._http.stream(**self._request(call, route, body)) as response:
-                    content = b"".join(_in_time(response, call))
+                    content = b"".join(in_time(response, call))
                 return self._content(response, content)
             except ServingError as error:
                 time.sleep(call.pause(error))
 
 
-class AsyncRestClient(_Rest):
+class AsyncRestClient(RestCalls):
     """`RestClient` for asyncio."""
 
     def __init__(self, url: str = URL, *, timeout: float = 60.0, retry: Retry | None = None) -> None:
@@ -196,25 +135,25 @@ class AsyncRestClient(_Rest):
     async def call(self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]) -> AnswerT_co:
         """As `RestClient.call`."""
         call = self._open(options, idempotent=method.idempotent)
-        return _answer(method, await self._send(call, method.route, _body(method, request)))
+        return answer_of(method, await self._send(call, method.route, body_of(method, request)))
 
     async def stream(
         self, method: Method[AnswerT_co], request: Request, **options: Unpack[CallOptions]
     ) -> AsyncGenerator[AnswerT_co]:
         """As `RestClient.stream`."""
-        call, body = self._open(options, idempotent=method.idempotent), _body(method, request)
+        call, body = self._open(options, idempotent=method.idempotent), body_of(method, request)
         begun = False
         while True:
             try:
                 with self._told():
-                    async with self._http.stream(**self._request(call, method.route, body)) as response:
+                    async with self._http.stream(**_sent(self._request(call, method.route, body))) as response:
                         if response.status_code != 200:
                             self._content(response, await response.aread())
                         events = Events(call)
                         async for content in response.aiter_bytes():
                             for data in events.feed(content):
                                 begun = True
-                                yield _answer(method, data)
+                                yield answer_of(method, data)
                         events.end()
             except ServingError as error:
                 if begun:
@@ -222,6 +161,14 @@ class AsyncRestClient(_Rest):
                 await asyncio.sleep(call.pause(error))
             else:
                 return
+
+    async def converse(
+        self, method: Method[AnswerT_co], requests: AsyncIterable[Request], **options: Unpack[CallOptions]
+    ) -> AsyncGenerator[AnswerT_co]:
+        """As `RestClient.converse`."""
+        async with aclosing(atalk(self.url, method, requests, self._open_live(options))) as answers:
+            async for data in answers:
+                yield answer_of(method, data)
 
     async def post(
         self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
@@ -252,43 +199,18 @@ class AsyncRestClient(_Rest):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _send(self, call: Call, route: str, body: bytes | None = None) -> bytes:
+    async def _send(self, call: Call, route: str, body: Body | None = None) -> bytes:
         while True:
             try:
                 with self._told():
                     async with asyncio.timeout(call.remaining()):
-                        response = await self._http.request(**self._request(call, route, body))
+                        response = await self._http.request(**_sent(self._request(call, route, body)))
                 return self._content(response, response.content)
             except ServingError as error:
                 await asyncio.sleep(call.pause(error))
 
 
-def _in_time(response: httpx.Response, call: Call) -> Iterator[bytes]:
-    """The body as it comes; httpx itself only bounds the time between two parts."""
-    for part in response.iter_bytes():
-        yield part
-        if call.is_over:
-            raise TimeoutError
-
-
-def _checked(url: str) -> str:
-    try:
-        parts = httpx.URL(url)
-        fit = parts.scheme in ("http", "https") and parts.host
-    except httpx.InvalidURL:
-        fit = False
-    if not fit:
-        raise ServingError(Code.INVALID_ARGUMENT, f"{url!r} is no URL of a server; give one such as {URL}.", "url")
-    return url.rstrip("/")
-
-
-def _body(method: Method[AnswerT_co], request: Request) -> bytes:
-    require(method, request)
-    return request.model_dump_json(exclude_unset=True).encode()
-
-
-def _answer(method: Method[AnswerT_co], content: bytes) -> AnswerT_co:
-    try:
-        return method.response.model_validate_json(content, extra="ignore")  # the server may be newer than the client
-    except ValidationError as error:
-        raise ServingError(Code.INTERNAL, f"The server's answer is no {method.response.__name__}.") from error
+def _sent(request: dict[str, Any]) -> dict[str, Any]:
+    """Forms are read in the way of asyncio: httpx would take the other one."""
+    content = request["content"]
+    return {**request, "content": aiter(content)} if isinstance(content, FormBody) else request

@@ -1,6 +1,6 @@
-"""REST from Task records: POST routes for methods and dialects, and the pages every server has.
+"""REST from Task records: POST routes for methods and dialects, WebSockets for live calls, and every server's pages.
 
-What the routes do is in `handlers`.
+What the routes do is in `handlers` and `websocket`.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from services.edges.endpoint import Endpoint, request_id
 from services.edges.handlers import Handler, any_call, unary
 from services.edges.native import Native, NativeUpload, routes_of
 from services.edges.requests import read_headers
+from services.edges.websocket import WebSocketHandler, reject, websocket
 
 
 class RestApp(FastAPI):
@@ -48,12 +49,15 @@ class RestApp(FastAPI):
         self.add_exception_handler(HTTPException, _unmatched)
         self.handlers: dict[str, Handler] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self.sockets: dict[str, WebSocketHandler] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection's request."""
         if scope["type"] == "http" and scope["method"] == "POST" and (handler := self.handlers.get(_path(scope))):
             response = await handler(HttpRequest(scope, receive))
             await response(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self.sockets.get(_path(scope), _no_socket)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
@@ -81,6 +85,10 @@ def build_rest_app(
             app.endpoints[dialect.route] = endpoint
             app.handlers[dialect.route] = handler = _handler(endpoint, dialect, settings)
             app.router.add_route(dialect.route, handler, methods=["POST"])
+        for method in task.methods:
+            if method.kind is Kind.BIDI:
+                endpoint = Endpoint(task, method, "rest", backend, meter, settings)
+                app.sockets[method.route] = websocket(endpoint, settings)
     _add_pages(app, tasks, backend, catalog, meter)
     library = AdapterLibrary(settings.home)
     app.router.add_route("/v1/models", _models(catalog, library), methods=["GET"])
@@ -101,12 +109,20 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
+async def _no_socket(scope: Scope, _: Receive, send: Send) -> None:
+    await reject(scope, send, _no_route("WebSocket", scope["path"]))
+
+
+def _no_route(method: str, path: str) -> ServingError:
+    return ServingError(Code.NOT_FOUND, f"No route {method} {path[:100]}; GET /v1/tasks lists what there is.")
+
+
 async def _unmatched(request: HttpRequest, error: Exception) -> HttpResponse:
     """Unknown routes (404) and wrong verbs (405, with the right ones in ``Allow``), in the native shape."""
     status, headers = (error.status_code, error.headers or {}) if isinstance(error, HTTPException) else (500, {})
-    code = Code.NOT_FOUND if status == 404 else Code.INVALID_ARGUMENT
-    message = f"No route {request.method} {request.url.path[:100]}; GET /v1/tasks lists what there is."
-    response = error_response(ServingError(code, message), request_id(read_headers(request.scope["headers"])))
+    found = _no_route(request.method, request.url.path)
+    code = found.code if status == 404 else Code.INVALID_ARGUMENT
+    response = error_response(ServingError(code, found.message), request_id(read_headers(request.scope["headers"])))
     response.status_code = status
     response.headers.update(headers)
     return response

@@ -41,6 +41,11 @@ class CorkedTransport(asyncio.Transport):
         """The transport's."""
         return self._transport.get_extra_info(name, default)
 
+    def uncorked(self) -> asyncio.Transport:
+        """What is beneath, for a protocol that writes whole messages; this one is not to be used any more."""
+        self._flush()
+        return self._transport
+
     def _flush(self) -> None:
         if self._held and not self._transport.is_closing():
             self._transport.writelines(self._held)

@@ -2,7 +2,8 @@
 
 uvicorn reads heads of any size for any time, on any number of connections. Here each has a limit: the head of a
 request (bytes, and seconds until it is whole, also for a connection that sends nothing), and open connections. What is
-refused gets the native error body. Bodies and answers are the edge's business, idle keep-alive is uvicorn's.
+refused gets the native error body. Bodies and answers are the edge's business, idle keep-alive is uvicorn's, and what
+becomes a WebSocket is `websocket_server`'s.
 """
 
 import asyncio
@@ -24,7 +25,9 @@ from services.core.errors import Code, ServingError
 from services.core.settings import Settings
 from services.edges.answers import error_response
 from services.edges.disconnect import ABORT, GONE, TELL
+from services.edges.websocket import LARGEST
 from services.runtime.corked import CorkedTransport
+from services.runtime.websocket_server import Socket
 
 LAST_WORDS = 2
 """Seconds after the drain limit in which refused calls are still answered."""
@@ -120,6 +123,13 @@ class Connection(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to `Socket`, unless it was refused."""
+        if not self.transport.is_closing():
+            if isinstance(self.transport, CorkedTransport):
+                self.transport = self.transport.uncorked()
+            super().handle_websocket_upgrade()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has gone: tell the handler that is at work for it."""
         super().connection_lost(exc)
@@ -183,12 +193,14 @@ class Server(uvicorn.Server):
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Now and then, hang up on who is late: one look at all instead of a timer for each request."""
+        """Now and then, hang up on who is late or gone: one look at all instead of a timer for each request."""
         if counter % _SWEEP_TICKS == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.close_if_late(now)
+                elif isinstance(connection, Socket):
+                    connection.close_if_gone()
         return await super().on_tick(counter)
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -202,6 +214,10 @@ def make_server(app: Application, settings: Settings, **listen: Any) -> Server:
     config = uvicorn.Config(
         app,
         http=type("LimitedConnection", (Connection,), {"limits": limits, "application": app}),
+        ws=type("DrainedSocket", (Socket,), {"drain_seconds": settings.drain_seconds}),
+        ws_max_size=LARGEST * settings.max_request_bytes,
+        ws_per_message_deflate=False,  # sound does not get smaller, and each connection would hold 300 kB for trying
+        ws_ping_timeout=None,  # a client whose messages wait to be taken cannot be heard to answer
         access_log=False,
         log_level="warning",
         proxy_headers=False,

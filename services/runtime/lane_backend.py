@@ -7,33 +7,37 @@ A call that found no replica, or lost its own, is sent again within its deadline
 """
 
 import asyncio
-import random
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from functools import partial
-from typing import Self, TypeVar
+from typing import NamedTuple, Self
 
 import aiohttp
 
 from services.core.context import CallContext
-from services.core.errors import Code, ServingError, too_late
+from services.core.dialect import JSON
 from services.core.schema import Request, Response
 from services.core.settings import Settings
 from services.core.task import Method, Task
-from services.edges.endpoint import PRIORITY, REQUEST_ID, TIMEOUT, VIA
 from services.edges.events import EventReader, failure
-from services.edges.status import read_error
+from services.edges.form_body import FormBody, form_of
+from services.runtime.lane_calls import headers_of, in_time, persist, require_ok, told, unavailable
+from services.runtime.lane_talk import Talk
 
-T = TypeVar("T")
+_JSON = {"content-type": JSON}
 
 _CONNECTIONS = 2048
 
-_PAUSES = (0.05, 0.1, 0.2, 0.4, *[0.8] * 8)
-"""Seconds before each further try, give or take a half: long enough together for HAProxy or a replica to be back."""
-
 _PROBE_SECONDS = 2.0
 """Between two looks at the tasks while all are ready, and the time each has to answer."""
+
+
+class _Body(NamedTuple):
+    """A request as it is written, and the headers that say how."""
+
+    content: bytes | FormBody
+    headers: dict[str, str]
 
 
 class LaneBackend:
@@ -50,7 +54,7 @@ class LaneBackend:
     async def infer(self, task: Task, method: Method, request: Request, context: CallContext) -> Response:
         """The answer of a replica. No replica to answer is UNAVAILABLE: worth a retry."""
         call = partial(self._post, self._url(task, method), _body(request), context)
-        answer = await _in_time(context, _persist(call, idempotent=method.idempotent))
+        answer = await in_time(context, persist(call, idempotent=method.idempotent))
         return method.response.model_validate_json(answer)
 
     async def stream(
@@ -58,11 +62,22 @@ class LaneBackend:
     ) -> AsyncGenerator[Response]:
         """The parts of a replica's answer. Once the first is there, the loss of the replica is UNAVAILABLE."""
         call = partial(self._begin, self._url(task, method), _body(request), context)
-        events, data = await _in_time(context, _persist(call, idempotent=method.idempotent))
+        events, data = await in_time(context, persist(call, idempotent=method.idempotent))
         with events:
             while data is not None:
                 yield method.response.model_validate_json(data)
-                data = await _in_time(context, events.next())
+                data = await in_time(context, events.next())
+
+    async def converse(
+        self, task: Task, method: Method, requests: AsyncGenerator[Request], context: CallContext
+    ) -> AsyncGenerator[Response]:
+        """A replica's answers while requests still come. Once it takes them, its loss is UNAVAILABLE."""
+        async with aclosing(requests):
+            begin = partial(Talk.begin, self._session, self._url(task, method), context)
+            socket = await in_time(context, persist(begin, idempotent=True))
+            async with Talk(socket, requests) as talk:
+                while (data := await talk.next()) is not None:
+                    yield method.response.model_validate_json(data)
 
     def refusal(self, task: Task, method: Method, deadline: float) -> None:
         """Never: what waits is at the replicas, and they say so themselves."""
@@ -86,22 +101,24 @@ class LaneBackend:
     def _url(self, task: Task, method: Method) -> str:
         return f"{self._base}/{task.name}{method.route}"
 
-    async def _post(self, url: str, body: bytes, context: CallContext) -> bytes:
-        with _told():
-            async with self._session.post(url, data=body, headers=_headers(context)) as response:
+    async def _post(self, url: str, body: _Body, context: CallContext) -> bytes:
+        with told():
+            async with self._session.post(
+                url, data=body.content, headers=body.headers | headers_of(context)
+            ) as response:
                 answer = await response.read()
-        _require_ok(response, answer)
+        require_ok(response, answer)
         return answer
 
-    async def _begin(self, url: str, body: bytes, context: CallContext) -> tuple["_Events", bytes | None]:
+    async def _begin(self, url: str, body: _Body, context: CallContext) -> tuple["_Events", bytes | None]:
         """A streamed answer and its first event, if it has any."""
-        with _told():
-            response = await self._session.post(url, data=body, headers=_headers(context))
+        with told():
+            response = await self._session.post(url, data=body.content, headers=body.headers | headers_of(context))
         events = _Events(response)
         try:
             if response.status != 200:
-                with _told():
-                    _require_ok(response, await response.read())
+                with told():
+                    require_ok(response, await response.read())
             return events, await events.next()
         except BaseException:  # cancelled, too: nobody else would close it
             events.close()
@@ -126,10 +143,10 @@ class _Events:
     async def next(self) -> bytes | None:
         """The next event; None after the last. Raises the error that an event tells of."""
         while not self._ready and not self._reader.is_done:
-            with _told():
+            with told():
                 data = await self._response.content.readany()
             if not data:
-                raise _unavailable()  # cut
+                raise unavailable()  # cut
             self._ready.extend(self._reader.feed(data))
         if not self._ready:
             return None
@@ -152,56 +169,7 @@ class _Events:
         self.close()
 
 
-async def _persist(call: Callable[[], Awaitable[T]], *, idempotent: bool) -> T:
-    """Call until there is an answer other than that nobody is there to give one, or patience ends."""
-    for pause in _PAUSES:
-        try:
-            return await call()
-        except ServingError as error:
-            # A connection that was never made has done nothing yet; any other loss may have.
-            untouched = isinstance(error.__cause__, aiohttp.ClientConnectorError)
-            if error.code is not Code.UNAVAILABLE or not (idempotent or untouched):
-                raise
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spread, not secret
-    return await call()
-
-
-async def _in_time(context: CallContext, work: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(context.remaining()):
-            return await work
-    except TimeoutError:
-        raise too_late() from None
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """What became of the connection, as a `ServingError`."""
-    try:
-        yield
-    except aiohttp.ClientError as error:
-        raise _unavailable() from error
-
-
-def _require_ok(response: aiohttp.ClientResponse, answer: bytes) -> None:
-    if response.status != 200:
-        raise read_error(answer, response.headers.get("retry-after")) or _unavailable()
-
-
-def _body(request: Request) -> bytes:
-    content: bytes = request.__pydantic_serializer__.to_json(request, exclude_unset=True)
-    return content
-
-
-def _headers(context: CallContext) -> dict[str, str]:
-    return {
-        "content-type": "application/json",
-        REQUEST_ID: context.request_id,
-        TIMEOUT: f"{max(0.0, context.remaining()):.6f}",
-        PRIORITY: context.priority.name.lower(),
-        VIA: context.protocol,
-    }
-
-
-def _unavailable() -> ServingError:
-    return ServingError(Code.UNAVAILABLE, "No replica could answer; retry after the time given.", None, 1.0)
+def _body(request: Request) -> _Body:
+    if form := form_of(request):
+        return _Body(form, form.headers)
+    return _Body(request.__pydantic_serializer__.to_json(request, exclude_unset=True), _JSON)
