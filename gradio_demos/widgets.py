@@ -4,6 +4,7 @@ import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +129,12 @@ def _optional_number(field: Field) -> Widget:
 
 def _bytes(field: Field) -> Widget:
     """A file, which Gradio keeps in its cache; examples have it as base64."""
+    gr.HTML(f'<p class="facts">{escape(field.description)}</p>')  # neither component has room for it
     box: gr.Audio | gr.File
     if field.is_audio:
-        box = gr.Audio(type="filepath", label=f"{field.name}: {field.description}", buttons=["download"])
+        box = gr.Audio(type="filepath", label=field.name, buttons=["download"])
     else:
-        box = gr.File(label=f"{field.name}: {field.description}")
+        box = gr.File(label=field.name)
 
     def show(value: str | None) -> tuple[Any, ...]:
         return (save_bytes_to_cache(b64decode(value), f"example_{field.name}", box.GRADIO_CACHE) if value else None,)
