@@ -16,13 +16,15 @@ EXPORTERS = {
     "causal-lm": "models.export.causal_lm:export_causal_lm",
     "causal-lm-genai": "models.export.causal_lm:export_causal_lm_genai",
     "llama2c": "models.export.llama2c:export_llama2c",
+    "moonshine": "models.export.moonshine:export_moonshine",
 }
 
 QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
 
-UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c"})
-"""Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet."""
+UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c", "moonshine"})
+"""Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet, and
+models that are int8 at their source."""
 
 Export = Callable[[ModelSpec, Mapping[str, Path], Path], Mapping[str, Any]]
 

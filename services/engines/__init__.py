@@ -12,6 +12,7 @@ ENGINES = {
     "torch-lm": "services.engines.torch_lm.engine:TorchGenerator",
     "genai": "services.engines.genai:GenaiGenerator",
     "vllm": "services.engines.vllm.engine:VllmEngine",
+    "moonshine": "services.engines.moonshine.recognizer:MoonshineRecognizer",
     "echo": "services.engines.echo:EchoEngine",
     "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",
