@@ -13,6 +13,7 @@ from gradio.processing_utils import move_files_to_cache, save_bytes_to_cache
 
 from gradio_demos.schema import Field, FieldType
 from services.clients import Code, ServingError
+from services.core.audio.header import HEAD, container_of
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,11 @@ def _bytes(field: Field) -> Widget:
         box = gr.File(label=field.name)
 
     def show(value: str | None) -> tuple[Any, ...]:
-        return (save_bytes_to_cache(b64decode(value), f"example_{field.name}", box.GRADIO_CACHE) if value else None,)
+        if value is None:
+            return (None,)
+        content = b64decode(value)
+        kind = container_of(content[:HEAD]) if field.is_audio else None
+        return (save_bytes_to_cache(content, f"example.{kind or 'bin'}", box.GRADIO_CACHE),)
 
     return Widget(field, (box,), lambda path: Path(path).read_bytes() if path else None, show)
 
