@@ -28,7 +28,7 @@ _TEMPLATE = """
   <p class="controls">
     <button type="button" class="switch">Start</button>
     <label>model <select name="model">{models}</select></label>
-    <label>language <input name="language" size="6" placeholder="found" autocomplete="off"></label>
+    <label>language <input name="language" size="6" placeholder="auto" autocomplete="off"></label>
     <label>loudness <meter min="0" max="1" value="0"></meter></label>
   </p>
   <p class="state" role="status">Press Start and speak: grey text may still change, black text stays.</p>

@@ -49,9 +49,8 @@ def _shaded(text: str, probability: float, span: str) -> str:
 def _timeline(found: TranscribeResponse) -> str:
     """Segments above, words below, over the seconds of the recording."""
     duration = max(found.duration, found.segments[-1].end, 0.001)
-    bars = [_bar(segment, segment.text, _probability(segment), 0.0) for segment in found.segments]
-    words = [word for segment in found.segments for word in segment.words]
-    bars += [_bar(word, word.text, word.probability, 0.55) for word in words]
+    bars = [_bar(segment, top=0.0) for segment in found.segments]
+    bars += [_bar(word, top=0.55) for segment in found.segments for word in segment.words]
     ticks = "".join(f"<span>{_clock(duration * part / _TICKS)}</span>" for part in range(_TICKS + 1))
     label = f"{len(found.segments)} stretches of speech in {duration:.1f} seconds"
     return (
@@ -60,10 +59,10 @@ def _timeline(found: TranscribeResponse) -> str:
     )
 
 
-def _bar(what: Segment | Word, text: str, probability: float, top: float) -> str:
+def _bar(what: Segment | Word, top: float) -> str:
     return (
-        f'<rect x="{what.start:.3f}" y="{top}" width="{max(0.0, what.end - what.start):.3f}" height="0.45" '
-        f'fill-opacity="{0.3 + 0.7 * probability:.2f}"><title>{_span(what)}: {escape(text)}</title></rect>'
+        f'<rect x="{what.start:.3f}" y="{top}" width="{max(0.0, what.end - what.start):.3f}" height="0.45">'
+        f"<title>{_span(what)}: {escape(what.text)}</title></rect>"
     )
 
 
