@@ -9,7 +9,7 @@ CONSTRAINTS = deploy/constraints.txt
 APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all fuzz browser check fix proto bench bench-translation bench-llm load failure overload peers clean
+.PHONY: help setup serve demo test test-all fuzz browser check fix proto bench bench-translation bench-llm bench-live load failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ bench-translation: setup ## Sentences per second beside CTranslate2 and transfor
 
 bench-llm: setup ## Tokens per second beside transformers and peft, in loadtests/results
 	$(BIN)/python -m loadtests.llm
+
+# A folder of recordings of speech; without it, the task's own example is said again and again.
+CLIPS ?=
+bench-live: setup ## Speech recognition: recordings, and how soon live results are there, in loadtests/results
+	$(BIN)/python -m loadtests.live $(if $(CLIPS),--clips $(CLIPS))
 
 PROFILE ?= laptop
 load: setup ## A load profile against the running server (PROFILE=laptop): report in build/load, fails on a missed SLO

@@ -17,14 +17,16 @@ EXPORTERS = {
     "causal-lm-genai": "models.export.causal_lm:export_causal_lm_genai",
     "llama2c": "models.export.llama2c:export_llama2c",
     "moonshine": "models.export.moonshine:export_moonshine",
+    "pocketsphinx": "models.export.pocketsphinx:export_pocketsphinx",
+    "wav2vec2-ctc": "models.export.ctc:export_wav2vec2_ctc",
 }
 
-QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
+QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq", "wav2vec2-ctc"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
 
-UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c", "moonshine"})
+UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c", "moonshine", "pocketsphinx"})
 """Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet, and
-models that are int8 at their source."""
+what is made small at its source."""
 
 Export = Callable[[ModelSpec, Mapping[str, Path], Path], Mapping[str, Any]]
 

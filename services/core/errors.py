@@ -8,6 +8,7 @@
         ├── StartError        runtime/ray_local.py
         ├── SourceError       models/sources.py
         ├── ExportError       models/export/onnx.py
+        ├── ArpaError         services/engines/ctc/arpa.py
         └── GateError         models/export/verify.py
 
 Knows no protocol: how a code looks as an HTTP status or a gRPC status is in ``services/edges/status.py``.

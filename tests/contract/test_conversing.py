@@ -5,133 +5,23 @@ import gc
 import mmap
 import threading
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from services.clients import AsyncGrpcClient, AsyncRestClient, Code, GrpcClient, RestClient, ServingError
-from services.core.catalog import BatchPolicy, Catalog
-from services.core.settings import Settings
+from services.clients import Code
 from services.edges import protobuf
-from services.edges.grpc import build_grpc_server
-from services.edges.rest import build_rest_app
-from services.runtime.http_server import make_server
-from services.runtime.lane_backend import LaneBackend
-from services.runtime.meters import PrometheusMeter
-from services.runtime.ray_ingress import Ingress
-from tests.relay import RELAY, STREAM_RELAY, TASK, RelayPart, RelayPipeline, RelayRequest, serve_relay, until
-from tests.serving import Server, free_port
-
-KINDS = ("rest", "async rest", "grpc", "async grpc")
-WAYS = ("direct", "gateway")
-LIMIT = 100_000
-
-
-class Place:
-    """A server with the models, and where clients are to call."""
-
-    def __init__(self, server: Server, pipeline: RelayPipeline, rest_port: int, grpc_port: int) -> None:
-        self.server = server
-        self.pipeline = pipeline
-        self.rest_port = rest_port
-        self.grpc_port = grpc_port
-
-    def client(self, kind: str) -> Any:
-        url, address = f"http://127.0.0.1:{self.rest_port}", f"127.0.0.1:{self.grpc_port}"
-        match kind:
-            case "rest":
-                return RestClient(url)
-            case "async rest":
-                return AsyncRestClient(url)
-            case "grpc":
-                return GrpcClient(address, tasks=(TASK,))
-            case _:
-                return AsyncGrpcClient(address, tasks=(TASK,))
-
-
-@asynccontextmanager
-async def place(way: str, policy: BatchPolicy | None = None, **settings: Any) -> AsyncIterator[Place]:
-    async with serve_relay(policy, **{"max_request_bytes": LIMIT, **settings}) as (server, pipeline):
-        if way == "direct":
-            yield Place(server, pipeline, server.settings.rest_port, server.settings.grpc_port)
-            return
-        async with gateway(server, {"max_request_bytes": LIMIT, **settings}) as (rest_port, grpc_port):
-            yield Place(server, pipeline, rest_port, grpc_port)
-
-
-@asynccontextmanager
-async def gateway(server: Server, settings: dict[str, Any]) -> AsyncIterator[tuple[int, int]]:
-    """A gateway before the server's models, and between them the lane: their application below ``/relay``."""
-    meter, catalog = PrometheusMeter(), Catalog(server.service._catalog.specs)
-    lane, chosen = (Settings(rest_port=free_port(), grpc_port=free_port(), **settings) for _ in range(2))
-    models = Ingress(build_rest_app((TASK,), server.service, catalog, meter, lane), "/relay", _nothing)
-    backend = LaneBackend((TASK,), lane)
-    app = build_rest_app((TASK,), backend, catalog, meter, chosen)
-    servers = [
-        make_server(one, some, host="127.0.0.1", port=some.rest_port) for one, some in ((models, lane), (app, chosen))
-    ]
-    rpc = build_grpc_server((TASK,), backend, meter, chosen)
-    await rpc.server.start()
-    running = [asyncio.create_task(one.serve()) for one in servers]
-    await asyncio.gather(*(one.listening.wait() for one in servers))
-    try:
-        yield chosen.rest_port, chosen.grpc_port
-    finally:
-        for one in servers:
-            one.should_exit = True
-        await rpc.stop(0)
-        await backend.close()
-        await asyncio.gather(*running)
-
-
-async def _nothing(*_: Any) -> None:
-    raise AssertionError("not below the prefix")
+from tests.relay import RELAY, TASK, RelayRequest, until
+from tests.talking import KINDS, LIMIT, WAYS, Place, blocks, failure, place, talk
 
 
 @pytest.fixture(scope="module", params=WAYS)
 async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     async with place(request.param) as found:
         yield found
-
-
-async def talk(at: Place, kind: str, requests: Iterable[RelayRequest], **options: Any) -> AsyncIterator[RelayPart]:
-    """A live call of any client, from asyncio."""
-    client = at.client(kind)
-    if kind.startswith("async"):
-        async with client, aclosing(client.converse(STREAM_RELAY, later(requests), **options)) as parts:
-            async for part in parts:
-                yield part
-        return
-    parts = client.converse(STREAM_RELAY, requests, **options)
-    try:
-        while (part := await asyncio.to_thread(next, parts, None)) is not None:
-            yield part
-    finally:
-        await asyncio.to_thread(parts.close)
-        client.close()
-
-
-async def later(requests: Iterable[RelayRequest]) -> AsyncIterator[RelayRequest]:
-    iterator = iter(requests)
-    while (request := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield request
-
-
-def blocks(*sizes: int) -> list[RelayRequest]:
-    return [RelayRequest(data=bytes(range(256)) * (size // 256) + b"x" * (size % 256)) for size in sizes]
-
-
-async def failure(parts: AsyncIterator[RelayPart]) -> tuple[list[RelayPart], ServingError]:
-    found: list[RelayPart] = []
-    try:
-        async for part in parts:
-            found.append(part)  # noqa: PERF401  # kept when it raises
-    except ServingError as error:
-        return found, error
-    pytest.fail("no error")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -185,91 +75,6 @@ async def test_the_same_error_everywhere(anywhere: Place, kind: str, case: str) 
     assert (error.code, error.param, words in error.message) == (code, param, True), error
     assert len(found) <= 1  # what comes before the error may be overtaken by it
     await until(lambda: anywhere.pipeline.talks == 0)
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_caller_that_stalls_is_not_waited_for(way: str, kind: str) -> None:
-    stop = threading.Event()
-
-    def requests() -> Iterator[RelayRequest]:
-        yield RelayRequest(data=b"a")
-        stop.wait(10)
-
-    async with place(way, idle_seconds=0.3) as at, asyncio.timeout(20):
-        found, error = await failure(talk(at, kind, requests()))
-        stop.set()
-        assert (error.code, len(found)) == (Code.DEADLINE_EXCEEDED, 1)
-        await until(lambda: at.pipeline.talks == 0)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_deadline_ends_a_call(anywhere: Place, kind: str) -> None:
-    stop = threading.Event()
-
-    def requests() -> Iterator[RelayRequest]:
-        yield RelayRequest(data=b"a")
-        stop.wait(10)
-
-    async with asyncio.timeout(20):
-        found, error = await failure(talk(anywhere, kind, requests(), timeout=0.7))
-    stop.set()
-    assert (error.code, len(found)) == (Code.DEADLINE_EXCEEDED, 1)
-    await until(lambda: anywhere.pipeline.talks == 0)
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_who_leaves_takes_the_waiting_work_along(way: str, kind: str) -> None:
-    def requests() -> Iterator[RelayRequest]:
-        yield RelayRequest(data=b"a")
-        yield from [RelayRequest(data=b"wait", times=9)] * 9
-
-    async with place(way) as at, asyncio.timeout(20):
-        async with aclosing(talk(at, kind, requests())) as parts:
-            await anext(parts)
-            await until(at.pipeline.began.is_set)
-        await until(lambda: not at.server.service.waiting and at.pipeline.talks == 0)
-        at.pipeline.gate.set()
-        assert at.pipeline.ran <= 2
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_what_is_not_taken_is_not_asked_for(way: str, kind: str) -> None:
-    asked = 0
-
-    def requests() -> Iterator[RelayRequest]:
-        nonlocal asked
-        yield RelayRequest(data=b"wait")
-        while asked < 2000:
-            asked += 1
-            yield RelayRequest(data=b"x" * 90_000)
-
-    async with place(way) as at, asyncio.timeout(30), aclosing(talk(at, kind, requests())) as parts:
-        first = asyncio.ensure_future(anext(parts))
-        await until(at.pipeline.began.is_set)
-        before = -1
-        while asked > before:
-            before = asked
-            await asyncio.sleep(0.5)
-        assert asked < 600  # of 180 MB: what the buffers of all that is between hold
-        at.pipeline.gate.set()
-        assert (await first).size == 4
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("kind", KINDS)
-async def test_an_overloaded_server_says_so(way: str, kind: str) -> None:
-    async with place(way, BatchPolicy(lanes=1, queue_items=1)) as at, asyncio.timeout(20):
-        running = asyncio.create_task(at.server.post(RELAY.route, {"data": "d2FpdA=="}))
-        await until(at.pipeline.began.is_set)
-        waiting = asyncio.create_task(at.server.post(RELAY.route, {"data": "d2FpdA=="}))
-        await until(lambda: at.server.service.waiting)
-        _, error = await failure(talk(at, kind, blocks(1)))
-        assert error.code is Code.OVERLOADED
-        at.pipeline.gate.set()
-        assert [answer.status_code for answer in await asyncio.gather(running, waiting)] == [200, 200]
 
 
 @pytest.mark.parametrize("kind", KINDS)

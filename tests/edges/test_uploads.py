@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from services.core.errors import Code, ServingError
 from services.edges.multipart import MAX_FIELDS, SMALL, read_parts
 from tests.relay import RELAY, RelayPipeline, serve_relay, until
+from tests.served.relay.dialect import TOLD
 from tests.serving import Server
 
 LIMIT = 8 * SMALL
@@ -73,6 +74,20 @@ def mapped_files() -> list[str]:
         for one in psutil.Process().memory_maps(grouped=False)
         if "(deleted)" in one.path and "/tmp" in one.path
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "media", "said"), [("json", "application/json", b'{"sizes": 5}'), ("text", "text/plain", b"5 bytes")]
+)
+async def test_dialects_take_forms_too_and_say_what_they_answer(
+    server: Server, written: str, media: str, said: bytes
+) -> None:
+    form = await server.rest.post(TOLD.route, files={"file": b"sound"}, data={"response_format": written})
+    body = await server.post(TOLD.route, {"text": "sound", "response_format": written})
+    for answer in (form, body):
+        assert (answer.status_code, answer.headers["content-type"].split(";")[0], answer.content) == (200, media, said)
+    wrong = await server.rest.post(TOLD.route, files={"file": b"sound"}, data={"speed": "2"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "speed")
 
 
 BAD = {

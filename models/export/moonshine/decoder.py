@@ -65,7 +65,7 @@ def _embedding(source: Published, graph: Graph) -> str:
 
 
 def _choice(source: Published, graph: Graph, hidden: str) -> None:
-    """The most probable token, and how probable it is."""
+    """The most probable tokens, and how probable they are."""
     normed = graph.norm("norm", hidden, source.weights("/model/decoder/norm/LayerNormalization"))
     logits = graph.product("logits", normed, source.inputs("/proj_out/MatMul_quant"))
     row = graph.add("Squeeze", "row", [logits, graph.constant("middle", np.array([1]))])

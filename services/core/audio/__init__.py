@@ -2,6 +2,7 @@
 
     records      samples, limits, raw PCM as declared, blocks
     header       which container bytes are, by how they start
+    buffer       a file over bytes that are not in memory
     view         a file as libsndfile may read it
     sndfile      wav, flac, ogg and mp3, by libsndfile
     ffmpeg       m4a and webm, where the machine has ffmpeg

@@ -11,7 +11,6 @@ import numpy as np
 import soxr
 
 from services.core.audio.records import AudioLimits, Frames, Samples, refused
-from services.core.errors import Code
 
 
 class Converter:
@@ -40,10 +39,7 @@ class Converter:
         Raises:
             ServingError: TOO_LARGE past the limit; INVALID_ARGUMENT for values that are not finite.
         """
-        if self._taken + len(frames) > self._limits.max_seconds * self._rate:
-            raise refused(
-                f"The audio is longer than {self._limits.max_seconds:g} s; cut it and send the parts.", Code.TOO_LARGE
-            )
+        self._limits.check_seconds((self._taken + len(frames)) / self._rate)
         self._check_finite(frames)
         self._taken += len(frames)
         return self._resampled(_mixed(np.clip(frames, -1, 1)), last=False)

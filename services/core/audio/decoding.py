@@ -3,10 +3,11 @@
 from collections.abc import Generator
 from contextlib import closing
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
+from services.core.audio.buffer import BufferFile
 from services.core.audio.converting import Converter
 from services.core.audio.ffmpeg import CONTAINERS, open_by_ffmpeg
 from services.core.audio.header import HEAD, container_of
@@ -67,8 +68,16 @@ def blocks(
         limits: what is decoded at most.
         seconds: of a block, about.
     """
-    file = BytesIO(source) if isinstance(source, bytes | bytearray | memoryview) else source
-    return _converted(_opened(file, rate, raw, limits, seconds), rate, limits)
+    opened = _opened(_file(source), rate, raw, limits, seconds)
+    if opened.total is not None:
+        limits.check_seconds(opened.total)
+    return _converted(opened, rate, limits)
+
+
+def _file(source: Source) -> BinaryIO:
+    if isinstance(source, memoryview):
+        return cast("BinaryIO", BufferFile(source))
+    return BytesIO(source) if isinstance(source, bytes | bytearray) else source
 
 
 def _opened(file: BinaryIO, rate: int, raw: Pcm | None, limits: AudioLimits, seconds: float) -> Opened:

@@ -68,6 +68,17 @@ class AudioLimits:
         if not 1 <= channels <= self.max_channels:
             raise refused(f"The audio has {channels} channels; mix it down to 1 to {self.max_channels}.")
 
+    def check_seconds(self, seconds: float) -> None:
+        """Refuse what is too long.
+
+        Raises:
+            ServingError: TOO_LARGE.
+        """
+        if seconds > self.max_seconds:
+            raise refused(
+                f"The audio is longer than {self.max_seconds:g} s; cut it and send the parts.", Code.TOO_LARGE
+            )
+
 
 DEFAULT_LIMITS = AudioLimits()
 

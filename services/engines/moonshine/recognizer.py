@@ -15,16 +15,20 @@ from services.engines.moonshine.words import Vocabulary
 
 LANGUAGE = "en"
 
-SECONDS = 15.0
-"""Longest utterance."""
+SECONDS = 30.0
+"""Longest utterance. LJSpeech clips joined to pieces of up to 30 s have 2.5 % of their words wrong, to
+pieces of 20 s 2.8 %, alone 3.0 %."""
 
-BEAM = 2
-"""Hypotheses: on 350 LJSpeech clips, two make 12 % fewer errors than one and take a fifth more time; four make 17 %
-fewer, and take two fifths more."""
+BEAM = 1
+"""Hypotheses. On LJSpeech two make 12 % fewer errors than one, for a fifth more time, but only if there is no silence
+around an utterance, which gains more: with it both err alike."""
 
 TOKENS_PER_SECOND = 6.5
 FREE_TOKENS = 8
 """Most tokens of an utterance: so many a second, and these. Of those clips none needs 5.5 a second."""
+
+NOTHING = "You"
+"""What the network writes of most silence, noise and tones. Who says the word alone gets a full stop."""
 
 
 class MoonshineRecognizer:
@@ -75,13 +79,14 @@ class MoonshineRecognizer:
         heard = network.encode(utterance.samples)
         limit = FREE_TOKENS + int(TOKENS_PER_SECOND * utterance.seconds)
         found = search(network, heard, limit, BEAM)
-        segment = self._segment(found, utterance)
-        return Recognized((segment,) if segment.text else (), LANGUAGE)
+        text = self._vocabulary.text(found.tokens)
+        said = text != NOTHING and any(map(str.isalnum, text))  # notes of music are not
+        return Recognized((self._segment(text, found, utterance),) if said else (), LANGUAGE)
 
-    def _segment(self, found: Hypothesis, utterance: Utterance) -> Segment:
-        text, seconds = self._vocabulary.text(found.tokens), utterance.seconds
+    def _segment(self, text: str, found: Hypothesis, utterance: Utterance) -> Segment:
+        seconds = utterance.seconds
         words: tuple[Word, ...] = ()
-        if utterance.recognition.word_times and text:
+        if utterance.recognition.word_times:
             words = self._vocabulary.words(found, starts(found.attention, seconds))
             words = between(words, pauses(utterance.samples))
         return Segment(text, 0.0, seconds, found.score, words, found.tokens)

@@ -62,7 +62,6 @@ TASK = Task(
     methods=(TRANSCRIBE, TRANSCRIBE_PARTS, STREAM_TRANSCRIBE),
     examples=(EXAMPLE,),
     grpc_port=9009,
-    opt_in=True,
     evaluation="services.tasks.asr.evaluation:evaluate",
     dialects=("services.tasks.asr.openai:TRANSCRIPTIONS", "services.tasks.asr.openai:TRANSLATIONS"),
 )

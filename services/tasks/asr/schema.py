@@ -1,8 +1,8 @@
 """Requests and answers of speech recognition; fields are those of ``chorale.asr.v1``. All times are seconds."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -16,10 +16,16 @@ AUDIO: JsonDict = {"contentMediaType": "audio/*"}
 """What JSON Schema says of bytes that are a recording."""
 
 
+def _not_empty(audio: bytes | memoryview) -> bytes | memoryview:
+    if not len(audio):
+        raise PydanticCustomError("missing", "Field required")  # protobuf cannot tell; JSON and forms shall not differ
+    return audio
+
+
 class TranscribeRequest(Options, Sound, Request):
     """A recording to be written down."""
 
-    audio: Bytes = Field(
+    audio: Annotated[Bytes, AfterValidator(_not_empty)] = Field(
         description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples.", json_schema_extra=AUDIO
     )
 

@@ -112,6 +112,15 @@ def test_the_shortest_utterances_are_taken(recognizer: MoonshineRecognizer, coun
     assert max(times(found), default=0) <= count / SPEECH_RATE
 
 
+@pytest.mark.parametrize("seconds", [0.5, 2, 10])
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.3])
+def test_silence_and_loud_noise_say_nothing(recognizer: MoonshineRecognizer, level: float, seconds: float) -> None:
+    noise = np.random.default_rng(0).normal(0, level, int(seconds * SPEECH_RATE)).astype(np.float32)
+    found = hear(recognizer, noise)
+    assert found.text == ""
+    assert found.segments == ()
+
+
 def test_clipped_speech_is_still_speech(recognizer: MoonshineRecognizer, reading: Samples) -> None:
     assert wer(READ, hear(recognizer, np.clip(reading * 10, -1, 1)).text) <= 0.2
 

@@ -22,10 +22,10 @@ def listened(samples: Samples, sizes: list[int], rule: Endpointing | None = None
 
 def test_speech_is_found_and_silence_is_not() -> None:
     found = listened(LONG, [])
-    assert len(found) == 6  # "Ask not", "what your country can do for you"
+    assert len(found) == 3
     for number, stretch in enumerate(found):
-        begins = 1 + number // 2 * (len(SPEECH) / SPEECH_RATE + 1)
-        assert number % 2 or begins - 0.35 < stretch.start < begins + 0.4
+        begins = 1 + number * (len(SPEECH) / SPEECH_RATE + 1)
+        assert begins - 0.35 < stretch.start < begins + 0.4
         assert np.array_equal(stretch.samples, LONG[round(stretch.start * SPEECH_RATE) :][: len(stretch.samples)])
 
 
@@ -37,9 +37,9 @@ def test_any_cutting_gives_the_same(sizes: list[int]) -> None:
     assert all(np.array_equal(one.samples, other.samples) for one, other in zip(whole, cut, strict=True))
 
 
-@pytest.mark.parametrize("longest", [2.5, 4.0])
+@pytest.mark.parametrize("longest", [1.0, 2.0])
 def test_long_speech_is_cut_without_a_gap(longest: float) -> None:
-    found = listened(SPEECH, [], Endpointing(longest=longest, silence=0.5))
+    found = listened(SPEECH, [], Endpointing(longest=longest, silence=0.2))
     assert len(found) > 1
     assert all(stretch.end - stretch.start <= longest for stretch in found)
 

@@ -112,7 +112,6 @@ async def test_given_up_it_stops() -> None:
 @pytest.mark.parametrize(
     ("request_fields", "code", "param"),
     [
-        ({"audio": b""}, Code.INVALID_ARGUMENT, "audio"),
         ({"audio": b"RIFF\x24\0\0\0WAVEfmt "}, Code.INVALID_ARGUMENT, "audio"),
         ({"audio": b"some text, renamed .wav"}, Code.UNSUPPORTED_MEDIA, "audio"),
         ({"audio": EXAMPLE[:300]}, Code.INVALID_ARGUMENT, "audio"),

@@ -63,6 +63,6 @@ def _english(text: str) -> str:
 
 def _words(number: str, language: str) -> str:
     try:
-        return str(num2words(float(number) if "." in number else int(number), lang=language))
+        return str(num2words(float(number) if "." in number else int(number), lang=language)).lower()
     except NotImplementedError:  # a language it does not know: figures stay
         return number

@@ -1,0 +1,1 @@
+"""Tasks for tests, served where this package is one of the task packages."""
