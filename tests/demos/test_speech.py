@@ -111,7 +111,7 @@ async def test_people_speak_and_read_along(client: AsyncRestClient) -> None:
     assert news.is_over
     assert news.error is None
     finals = [result for result in news.results if result.is_final]
-    assert len(finals) >= 2
+    assert len(news.results) > len(finals) > 0
     assert news.results[-1] == finals[-1]
     assert talk.news().results == ()
 
