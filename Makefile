@@ -9,7 +9,7 @@ CONSTRAINTS = deploy/constraints.txt
 APT     = apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=5 install -y --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve demo test test-all fuzz browser check fix proto bench bench-translation bench-llm bench-live load failure overload peers clean
+.PHONY: help setup serve demo test test-all fuzz browser check fix proto bench bench-translation bench-llm bench-asr bench-live load failure overload peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ CLIPS ?=
 bench-live: setup ## Speech recognition: recordings, and how soon live results are there, in loadtests/results
 	$(BIN)/python -m loadtests.live $(if $(CLIPS),--clips $(CLIPS))
 
+bench-asr: setup ## Clips per second of Whisper beside faster-whisper and openai-whisper (make peers), in loadtests/results
+	$(BIN)/python -m loadtests.asr
+
 PROFILE ?= laptop
 load: setup ## A load profile against the running server (PROFILE=laptop): report in build/load, fails on a missed SLO
 	$(BIN)/python -m loadtests.load $(PROFILE)
@@ -88,7 +91,7 @@ overload: setup ## Offer three times the capacity: goodput and latency in loadte
 failure: setup ## Kill processes under load: what is lost, in loadtests/results
 	$(BIN)/python -m loadtests.failure
 
-peers: setup ## Install the peers' environments for make bench
+peers: setup ## Install the peers' environments for make bench and make bench-asr
 	$(BIN)/python -m loadtests.peers.install
 
 clean: ## Remove the environment and caches

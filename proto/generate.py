@@ -68,7 +68,7 @@ def lint(files: list[FileDescriptorProto]) -> Iterator[str]:
 
 
 def _messages(rpc: MethodDescriptorProto) -> tuple[str, str]:
-    """What it must take and return. ``StreamVerb`` and ``VerbParts`` are ``Verb`` in parts, unless requests stream too."""
+    """What it takes and returns; ``StreamVerb`` and ``VerbParts`` are ``Verb`` in parts, unless requests stream too."""
     if rpc.client_streaming or not rpc.server_streaming:
         return f"{rpc.name}Request", f"{rpc.name}Response"
     whole = rpc.name.removeprefix("Stream").removesuffix("Parts")

@@ -10,13 +10,21 @@ from loadtests.bench.contenders import Ports
 from loadtests.bench.server import BenchError, Server
 
 
-def run_module(module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+def run_module(
+    module: str, *arguments: str, environment: Mapping[str, str] | None = None, python: str = sys.executable
+) -> str:
     """What a module says.
+
+    Args:
+        module: its name.
+        arguments: of its command line.
+        environment: variables beside our own.
+        python: the interpreter: that of another environment, for a module that needs it.
 
     Raises:
         BenchError: it failed.
     """
-    command = [sys.executable, "-m", module, *arguments]
+    command = [python, "-m", module, *arguments]
     env = {**os.environ, **(environment or {})}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:

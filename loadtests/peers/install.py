@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).parent / "requirements"
 FOLDER = ROOT / ".venv-peers"
+_WITHOUT = "# Without: "
 
 
 class InstallError(Exception):
@@ -59,8 +60,9 @@ class Environment:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._run(sys.executable, "-m", "venv", str(self.folder))
         pip = (str(self.python), "-m", "pip", "--disable-pip-version-check")
-        self._run(*pip, "install", "--quiet", "-r", str(self.requirements))
-        self._run(*pip, "check")
+        # The pins are all that is needed, and some of what packages ask for is not (see `without`).
+        self._run(*pip, "install", "--quiet", "--no-deps", "-r", str(self.requirements))
+        self._check(*pip, "check")
         self._stamp.write_text(self._digest(), encoding="utf-8")
 
     def version(self, package: str) -> str:
@@ -70,12 +72,27 @@ class Environment:
         return pins.get(package, "?")
 
     @property
+    def without(self) -> tuple[str, ...]:
+        """Packages that others ask for and do not need here: those of a line ``# Without: <names>``."""
+        lines = self.requirements.read_text(encoding="utf-8").splitlines()
+        return tuple(name for line in lines if line.startswith(_WITHOUT) for name in line[len(_WITHOUT) :].split())
+
+    @property
     def _stamp(self) -> Path:
         return self.folder / ".requirements"
 
     def _digest(self) -> str:
         python = f"{sys.version_info.major}.{sys.version_info.minor}\n".encode()
         return hashlib.sha256(python + self.requirements.read_bytes()).hexdigest()
+
+    def _check(self, *command: str) -> None:
+        """As `_run`, but for complaints about what is left out."""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        asked = [f" requires {name}" for name in self.without]
+        wrong = [line for line in done.stdout.splitlines() if not any(part in line for part in asked)]
+        if done.returncode and wrong:
+            said = "\n".join(wrong[-15:])
+            raise InstallError(f"{self.name}: {' '.join(command)} failed:\n{said}")
 
     def _run(self, *command: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

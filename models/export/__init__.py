@@ -19,14 +19,15 @@ EXPORTERS = {
     "moonshine": "models.export.moonshine:export_moonshine",
     "pocketsphinx": "models.export.pocketsphinx:export_pocketsphinx",
     "wav2vec2-ctc": "models.export.ctc:export_wav2vec2_ctc",
+    "whisper": "models.export.whisper:export_whisper",
 }
 
-QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq", "wav2vec2-ctc"})
+QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
 """Architectures whose exporter writes the spec's own precision; for the others, `models.build` quantizes fp32."""
 
-UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c", "moonshine", "pocketsphinx"})
-"""Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet, and
-what is made small at its source."""
+UNGATED = frozenset({"causal-lm", "causal-lm-genai", "llama2c", "moonshine", "pocketsphinx", "wav2vec2-ctc", "whisper"})
+"""Architectures published as they are exported, in any precision: language models, whose scores no gate knows yet, what
+is made small at its source, and recognisers of weights that are not ours."""
 
 Export = Callable[[ModelSpec, Mapping[str, Path], Path], Mapping[str, Any]]
 

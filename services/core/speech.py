@@ -146,7 +146,6 @@ class Abilities:
         keywords: spots keywords.
         hypotheses: most it gives.
         word_times: gives words with times.
-        formatted: writes case, punctuation and figures; if not, all is words in lower case.
     """
 
     seconds: float
@@ -159,7 +158,6 @@ class Abilities:
     keywords: bool = False
     hypotheses: int = 1
     word_times: bool = True
-    formatted: bool = False
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ ENGINES = {
     "vllm": "services.engines.vllm.engine:VllmEngine",
     "moonshine": "services.engines.moonshine.recognizer:MoonshineRecognizer",
     "pocketsphinx": "services.engines.pocketsphinx.recognizer:SphinxRecognizer",
+    "whisper": "services.engines.whisper:WhisperRecognizer",
     "echo": "services.engines.echo:EchoEngine",
     "fake-lm": "services.engines.fake_lm:FakeGenerator",
     "fake": "services.engines.fake:FakeEncoder",

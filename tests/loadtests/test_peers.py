@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
@@ -104,6 +105,22 @@ def test_an_environment_that_cannot_be_made_is_told_and_is_not_installed(
     said = capfd.readouterr().out
     assert "error: a: " in said
     assert "no-such-file.whl" in said
+
+
+def test_what_is_left_out_is_not_missed(known: dict[str, install.Environment], tmp_path: Path) -> None:
+    wheel = tmp_path / "asking-1-py3-none-any.whl"
+    with ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            "asking-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: asking\nVersion: 1\nRequires-Dist: other"
+        )
+        archive.writestr("asking-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any")
+        archive.writestr("asking-1.dist-info/RECORD", "")
+    pins = known["a"].requirements
+    pins.write_text(f"{wheel}\n", encoding="utf-8")
+    assert install.install(known, []) == 1
+    pins.write_text(f"# Without: other\n{wheel}\n", encoding="utf-8")
+    assert known["a"].without == ("other",)
+    assert install.install(known, []) == 0
 
 
 def test_an_unknown_peer_is_told(known: dict[str, install.Environment], capfd: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,6 @@ class CtcRecognizer:
             languages=self._settings.languages,
             hot_words=True,
             hypotheses=self._settings.beam,
-            formatted=self._settings.formatted,
         )
 
     def check(self, recognition: Recognition) -> None:

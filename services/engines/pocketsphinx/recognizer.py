@@ -35,7 +35,6 @@ _ABILITIES = Abilities(
     keywords=True,
     hypotheses=10,
     word_times=True,
-    formatted=False,
 )
 
 

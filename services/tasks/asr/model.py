@@ -67,7 +67,7 @@ class Model:
 
     def writer(self, options: Options) -> Writer:
         """Writes what it recognises."""
-        return Writer(options.style, self.recognizer.abilities.formatted)
+        return Writer(options.style)
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Do what takes time, off the event loop."""

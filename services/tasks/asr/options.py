@@ -80,7 +80,7 @@ class Options(Record):
     style: Annotated[Style, _or_default("model")] = Field(
         default="model",
         description="`model`: as the model writes. `spoken`: words in lower case, numbers too, no punctuation."
-        " `written`: figures, capitals and full stops, where the model writes none itself.",
+        " `written`: figures, and capitals and full stops where the model writes none.",
     )
 
     @model_validator(mode="after")

@@ -20,11 +20,9 @@ class Writer:
 
     Args:
         style: what of.
-        formatted: whether the recogniser writes capitals, punctuation and figures itself.
     """
 
     style: Style
-    formatted: bool
 
     def segments(self, found: Recognized, stretch: Stretch, first: int) -> tuple[Segment, ...]:
         """Those of a stretch that say anything, numbered from ``first``."""
@@ -51,7 +49,7 @@ class Writer:
     def _text(self, text: str, language: str) -> str:
         if self.style == "spoken":
             return spoken(text, language)
-        if self.style == "written" and not self.formatted:
+        if self.style == "written":
             return written(text, language)
         return text
 

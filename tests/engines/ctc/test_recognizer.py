@@ -44,7 +44,7 @@ def test_it_is_a_recognizer_by_name(engine: CtcRecognizer) -> None:
     assert isinstance(engine, Recognizer)
     abilities = engine.abilities
     assert (abilities.languages, abilities.seconds, abilities.hypotheses) == (("en",), 30.0, 16)
-    assert (abilities.hot_words, abilities.word_times, abilities.formatted) == (True, True, False)
+    assert (abilities.hot_words, abilities.word_times) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,6 @@ def replace_tokens(tokens: tuple[str, ...], **fields: Any) -> CtcFormat:
 def test_cases_are_written_where_the_vocabulary_has_them(tmp_path: Path) -> None:
     engine = opened(tmp_path, spelling("Bat", formatted=True))
     assert recognized(engine, says(spelling("Bat"), "Bat")).text == "Bat"
-    assert engine.abilities.formatted
 
 
 lengths = st.lists(st.integers(1, 400), min_size=1, max_size=5)

@@ -50,7 +50,6 @@ def times(found: Recognized) -> list[float]:
 def test_it_is_a_recognizer(recognizer: MoonshineRecognizer) -> None:
     assert isinstance(recognizer, Recognizer)
     assert recognizer.abilities.languages == ("en",)
-    assert recognizer.abilities.formatted
     recognizer.check(Recognition(language="en", word_times=True))
 
 

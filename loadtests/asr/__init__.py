@@ -1,0 +1,1 @@
+"""Speech recognition beside others: Whisper across requests, beside faster-whisper and openai-whisper."""
