@@ -5,7 +5,8 @@ them itself, one after the other, and takes the results with the answer.
 """
 
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import wraps
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ from services.edges.cards import ModelCard, TaskCard
 from services.tasks.asr import STREAM_TRANSCRIBE, StreamConfig, StreamTranscribeRequest, StreamTranscribeResponse
 
 _SCRIPT = Path(__file__).with_name("live.js")
+
+Values = dict[str, Any]
+"""Plain values, as JSON has them."""
+
+Function = Callable[[Values], Coroutine[Any, Any, Values]]
 
 _TEMPLATE = """
 <div class="live">
@@ -53,35 +59,42 @@ def add_page(server: Server, task: TaskCard, models: Sequence[ModelCard]) -> Non
         )
 
 
-def _functions(talks: Talks) -> list[Any]:
-    """What `live.js` calls; each takes and gives plain values."""
+def _functions(talks: Talks) -> list[Function]:
+    """What `live.js` calls."""
 
-    async def begin(asked: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return {"id": talks.begin(_first(asked))}
-        except ServingError as error:
-            return {"error": error.message}
+    @_told
+    async def begin(asked: Values) -> Values:
+        return {"id": talks.begin(_first(asked))}
 
-    async def hear(said: dict[str, str]) -> dict[str, Any]:
-        try:
-            talk = talks.find(said["id"])
-            await talk.say(b64decode(said["sound"]))
-        except ServingError as error:
-            return {"error": error.message}
+    @_told
+    async def hear(said: Values) -> Values:
+        talk = talks.find(said["id"])
+        await talk.say(b64decode(said["sound"]))
         return _plain(talk.news())
 
-    async def end(said: dict[str, str]) -> dict[str, Any]:
-        try:
-            talk = talks.find(said["id"])
-        except ServingError as error:
-            return {"error": error.message}
+    @_told
+    async def end(said: Values) -> Values:
+        talk = talks.find(said["id"])
         await talk.end()
         return _plain(talk.news())
 
     return [begin, hear, end]
 
 
-def _first(asked: dict[str, Any]) -> StreamTranscribeRequest:
+def _told(function: Function) -> Function:
+    """The same; what goes wrong is an answer, too."""
+
+    @wraps(function)
+    async def call(values: Values) -> Values:
+        try:
+            return await function(values)
+        except ServingError as error:
+            return {"error": error.message}
+
+    return call
+
+
+def _first(asked: Values) -> StreamTranscribeRequest:
     """The first request of a stream. Raises ServingError."""
     try:
         config = StreamConfig(
@@ -92,10 +105,10 @@ def _first(asked: dict[str, Any]) -> StreamTranscribeRequest:
         raise invalid(error) from error
 
 
-def _plain(news: News) -> dict[str, Any]:
+def _plain(news: News) -> Values:
     error = {"error": news.error.message} if news.error else {}
     return {"results": [_result(result) for result in news.results], "over": news.is_over, **error}
 
 
-def _result(result: StreamTranscribeResponse) -> dict[str, Any]:
+def _result(result: StreamTranscribeResponse) -> Values:
     return {"text": result.segment.text, "start": result.segment.start, "final": result.is_final}
