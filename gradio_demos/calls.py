@@ -32,10 +32,11 @@ class Server:
 
 def calls(server: Server, method: MethodCard, body: Mapping[str, Any]) -> tuple[str, str, str]:
     """The call for curl, grpcurl and Python."""
+    schema = method.request_schema
     return (
-        snippets.curl(server.url, method.route, body),
-        snippets.grpcurl(server.grpc, method.rpc, body, method.request_schema, server.certificate),
-        snippets.python(server.url, method.route, body),
+        snippets.curl(server.url, method.route, body, schema),
+        snippets.grpcurl(server.grpc, method.rpc, body, schema, server.certificate),
+        snippets.python(server.url, method.route, body, schema),
     )
 
 

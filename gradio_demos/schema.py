@@ -16,6 +16,8 @@ class FieldType(StrEnum):
     BOOLEAN = "boolean"
     INTEGER = "integer"
     NUMBER = "number"
+    BYTES = "bytes"
+    """A file."""
     JSON = "json"
     """Anything else."""
 
@@ -31,6 +33,7 @@ class Field:
         required: whether a request must have it.
         default: what the server takes when it is left out; None if it says nothing.
         choices: of a CHOICE.
+        media: of BYTES: what kind of file, such as ``audio/*``; empty if it is not said.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Field:
     required: bool = False
     default: Any = None
     choices: tuple[str, ...] = ()
+    media: str = ""
+
+    @property
+    def is_audio(self) -> bool:
+        """Whether it is a recording."""
+        return self.media.startswith("audio/")
 
 
 def fields_of(schema: Mapping[str, Any]) -> tuple[Field, ...]:
@@ -62,6 +71,7 @@ def _field(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any],
         required,
         schema.get("default"),
         tuple(map(str, value.get("enum", ()))),
+        value.get("contentMediaType", ""),
     )
 
 
@@ -75,15 +85,19 @@ def _type(choices: list[Mapping[str, Any]]) -> FieldType:
     match [choice.get("type") for choice in choices]:
         case ["string", "array"] if _is_string(choices[1].get("items")):
             return FieldType.TEXTS
-        case ["string"] if all(isinstance(choice, str) for choice in choices[0].get("enum", ())):
-            return FieldType.CHOICE if "enum" in choices[0] else FieldType.STRING
-        case ["boolean"]:
-            return FieldType.BOOLEAN
-        case ["integer"]:
-            return FieldType.INTEGER
-        case ["number"]:
-            return FieldType.NUMBER
+        case ["string"]:
+            return _string_type(choices[0])
+        case ["boolean" | "integer" | "number" as kind]:
+            return FieldType(kind)
     return FieldType.JSON
+
+
+def _string_type(choice: Mapping[str, Any]) -> FieldType:
+    if choice.get("format") == "byte":
+        return FieldType.BYTES
+    if "enum" not in choice:
+        return FieldType.STRING
+    return FieldType.CHOICE if all(isinstance(one, str) for one in choice["enum"]) else FieldType.JSON
 
 
 def _is_string(schema: Any) -> bool:

@@ -15,8 +15,8 @@ from services.core.errors import OperatorError
 _USERS = 16
 """Calls under way at once, on each tab."""
 
-_LARGEST_FILE = "16mb"
-"""Of what people may upload, should a widget take files."""
+_LARGEST_FILE = "64mb"
+"""Of what people may upload: ten minutes of uncompressed sound."""
 
 
 def run_demo(app: FastAPI, host: str, port: int, on_ready: Callable[[], None]) -> None:

@@ -18,6 +18,8 @@ STYLE = Path(__file__).with_name("style.css")
 _LOOK_SECONDS = 3.0
 """Between two looks at the server, while a page is open."""
 
+_LONGEST_ACRONYM = 3
+
 _READY = '<p class="state ready">The server is ready.</p>'
 
 
@@ -51,7 +53,7 @@ def build_site(
         state = gr.HTML(_READY)
         for task in tasks:
             if methods := [method for method in task.methods if method.kind == "unary"]:
-                with gr.Tab(task.name.replace("_", " ").capitalize(), id=task.name):
+                with gr.Tab(_name(task.name), id=task.name):
                     _add_task(server, task, methods, [model for model in models if model.task == task.name])
 
         async def look() -> str:
@@ -79,6 +81,11 @@ def _add_task(server: Server, task: TaskCard, methods: Sequence[MethodCard], mod
 
 def _waiting(why: str) -> str:
     return f'<p class="state away" role="status">{escape(why)} Waiting for it.</p>'
+
+
+def _name(task: str) -> str:
+    """``language_models`` -> ``Language models``; but ``LLM``."""
+    return task.upper() if len(task) <= _LONGEST_ACRONYM else task.replace("_", " ").capitalize()
 
 
 def _title(verb: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from gradio_demos.calls import Server, add_calls, calls, sentence
-from gradio_demos.schema import fields_of
+from gradio_demos.schema import Field, FieldType, fields_of
 from gradio_demos.views import Show, find_view
-from gradio_demos.widgets import Widget, read_all, show_all, widget
+from gradio_demos.widgets import Widget, fill, read_all, show_all, widget
 from services.clients import ServingError
 from services.edges.cards import MethodCard, ModelCard, TaskCard
 
@@ -59,8 +59,8 @@ def _add_examples(
     rows = [show_all(widgets, example) for example in examples]
     if rows:
         for component, value in zip(inputs, rows[0], strict=True):
-            component.value = value
-        labels = [_label(example) for example in examples]
+            fill(component, value)
+        labels = [_label(example, [one.field for one in widgets]) for example in examples]
         gr.Examples(rows, list(inputs), label="Examples", example_labels=labels, cache_examples=False)
 
 
@@ -110,11 +110,17 @@ def _model(model: ModelCard) -> str:
     return f"<p><b>{escape(model.id)}</b> {escape(model.description)} <small>{facts}</small></p>"
 
 
-def _label(example: Mapping[str, Any]) -> str:
-    """The first words of an example, and what else it sets."""
-    first, *others = example.items() or [("", "nothing")]
+def _label(example: Mapping[str, Any], fields: Sequence[Field]) -> str:
+    """The first words of an example, and what else it sets; of a file, how large it is."""
+    files = {field.name for field in fields if field.type is FieldType.BYTES}
+    shown = {name: _size(value) if name in files else value for name, value in example.items()}
+    first, *others = shown.items() or [("", "nothing")]
     words = " / ".join(map(str, first[1])) if isinstance(first[1], list) else str(first[1])
     return ", ".join([shorten(words, 60, placeholder="…"), *(f"{name} {value}" for name, value in others)])
+
+
+def _size(base64: str) -> str:
+    return f"a file of {len(base64) * 3 / 4000:.1f} kB"
 
 
 def _fits(example: Mapping[str, Any], method: MethodCard) -> bool:

@@ -1,14 +1,19 @@
 """How people fill each field of a request: which components, and what their values mean. Knows no task."""
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import move_files_to_cache, save_bytes_to_cache
 
 from gradio_demos.schema import Field, FieldType
 from services.clients import Code, ServingError
+from services.core.audio.header import HEAD, container_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,11 @@ def read_all(widgets: Sequence[Widget], values: Sequence[Any]) -> dict[str, Any]
         if value is not None and (one.field.required or value != one.field.default):
             body[one.field.name] = value
     return body
+
+
+def fill(component: gr.components.Component, value: Any) -> None:
+    """What the component shows when the page opens; files go to where pages get them, as by its constructor."""
+    component.value = move_files_to_cache(component.postprocess(value), component, postprocess=True, keep_in_cache=True)
 
 
 def _model(field: Field, models: Sequence[str]) -> Widget:
@@ -118,6 +128,25 @@ def _optional_number(field: Field) -> Widget:
     return Widget(field, (box,), read, lambda value: ("" if value is None else str(value),))
 
 
+def _bytes(field: Field) -> Widget:
+    """A file, which Gradio keeps in its cache; examples have it as base64."""
+    gr.HTML(f'<p class="facts">{escape(field.description)}</p>')  # neither component has room for it
+    box: gr.Audio | gr.File
+    if field.is_audio:
+        box = gr.Audio(type="filepath", label=field.name, buttons=["download"])
+    else:
+        box = gr.File(label=field.name)
+
+    def show(value: str | None) -> tuple[Any, ...]:
+        if value is None:
+            return (None,)
+        content = b64decode(value)
+        kind = container_of(content[:HEAD]) if field.is_audio else None
+        return (save_bytes_to_cache(content, f"example.{kind or 'bin'}", box.GRADIO_CACHE),)
+
+    return Widget(field, (box,), lambda path: Path(path).read_bytes() if path else None, show)
+
+
 def _json(field: Field) -> Widget:
     info = f"{field.description} There is no widget for this kind of value: write JSON.".strip()
     value = "" if field.default is None else json.dumps(field.default, ensure_ascii=False)
@@ -144,5 +173,6 @@ _BUILDERS: dict[FieldType, Callable[[Field], Widget]] = {
     FieldType.BOOLEAN: _boolean,
     FieldType.INTEGER: _number,
     FieldType.NUMBER: _number,
+    FieldType.BYTES: _bytes,
     FieldType.JSON: _json,
 }

@@ -57,7 +57,7 @@ def _run(file: Path, target: Target, out: Path) -> list[str]:
     except OSError as error:
         raise OperatorError(f"{out} cannot be a folder for the report: {error.strerror}") from error
     console.print(f"{chosen.description} {chosen.seconds:g} s, {chosen.users} users.", markup=False)
-    result = run_load(chosen, users_of(chosen, [(tasks[name], entry) for name, entry in mix], target), out)
+    result = run_load(chosen, mix, users_of(chosen, [(tasks[name], entry) for name, entry in mix], target), out)
     broken = missed(chosen, mix, result)
     report.write(chosen, result, broken, out)
     console.print(report.table(result))

@@ -36,8 +36,23 @@ class Entry(_Part):
     task: str
     """A task's name; ``*`` is each task of the server that no other entry names."""
     protocol: Literal["rest", "grpc"]
+    live: bool = False
+    """Calls of its live methods, at the pace of their examples, and none of the others."""
+    optional: bool = False
+    """Leave it out where the server has no such task."""
     weight: int = Field(default=1, ge=1, le=1000)
+    """Share of the users that are left by entries that say how many."""
+    users: int | None = Field(default=None, ge=1, le=10_000)
+    """Of each method, exactly so many."""
+    period: float | None = Field(default=None, gt=0)
+    """Seconds from one call of a user to its next; left out, as the profile's rate makes it."""
     slo: Slo | None = None
+    """Of these calls, which then do not count to all calls. Of live ones, times are to the first and final answer."""
+
+    @property
+    def calls(self) -> str:
+        """What reports call the way in which these calls are made."""
+        return f"{self.protocol} live" if self.live else self.protocol
 
 
 class Profile(_Part):
@@ -56,7 +71,7 @@ class Profile(_Part):
     """Seconds a call may take."""
     mix: tuple[Entry, ...] = Field(min_length=1)
     slo: Slo = Slo()
-    """Of all calls together."""
+    """Of all calls together, but those of entries with one of their own."""
 
 
 def read_profile(file: Path) -> Profile:
@@ -125,12 +140,14 @@ def entries(profile: Profile, tasks: Sequence[str], file: Path) -> list[tuple[st
     for number, entry in enumerate(profile.mix):
         where = f"{file}:{_line(root, ('mix', number, 'task'))}"
         if entry.task not in (EVERY, *tasks):
+            if entry.optional:
+                continue
             raise OperatorError(
                 f"{where}: no task {entry.task!r} at this server; it has: {', '.join(tasks)}, or '*' for each"
             )
-        if (entry.task, entry.protocol) in seen:
-            raise OperatorError(f"{where}: {entry.task} over {entry.protocol} is in the mix twice; give it a weight")
-        seen.add((entry.task, entry.protocol))
+        if (entry.task, entry.calls) in seen:
+            raise OperatorError(f"{where}: {entry.task} over {entry.calls} is in the mix twice; give it a weight")
+        seen.add((entry.task, entry.calls))
         chosen = [task for task in tasks if task not in named] if entry.task == EVERY else [entry.task]
         found += [(task, entry) for task in chosen]
     return found

@@ -8,18 +8,27 @@ from loadtests.load.result import LoadResult, Seen
 
 def missed(profile: Profile, mix: Sequence[tuple[str, Entry]], result: LoadResult) -> list[str]:
     """A line per broken promise: of all calls together, then of each entry that makes its own."""
-    lines = list(_broken("all calls", profile.slo, result.total))
+    together = any(entry.slo is None for _, entry in mix)
+    lines = list(_broken("all calls", profile.slo, result.total)) if together else []
     for task, entry in mix:
-        parts = [part for part in result.parts if part.protocol == entry.protocol and _is_of(part, task)]
+        parts = [part for part in result.parts if is_of(task, entry, part.name, part.protocol)]
         if not parts:
-            lines.append(f"{entry.protocol} {task}: no call ended")
+            lines.append(f"{entry.calls} {task}: no call ended")
         for part in parts:
-            lines += _broken(f"{part.protocol} {part.name}", entry.slo or Slo(error_rate=None), part)
+            lines += _broken(f"{part.protocol} {part.name}", _promised(entry, part), part)
     return lines
 
 
-def _is_of(part: Seen, task: str) -> bool:
-    return part.name.partition("/")[0] == task
+def is_of(task: str, entry: Entry, name: str, calls: str) -> bool:
+    """Whether calls of this name, made in this way, are of the entry."""
+    return calls == entry.calls and name.partition("/")[0] == task
+
+
+def _promised(entry: Entry, part: Seen) -> Slo:
+    """A live call as a whole takes as long as its example does, which is nobody's merit."""
+    slo = entry.slo or Slo(error_rate=None)
+    is_whole = entry.live and " " not in part.name
+    return slo.model_copy(update={"p50_ms": None, "p95_ms": None, "p99_ms": None}) if is_whole else slo
 
 
 def _broken(what: str, slo: Slo, seen: Seen) -> Iterator[str]:

@@ -37,10 +37,14 @@ class Timeline:
     """Listens to calls as they end.
 
     Args:
+        apart: whether calls of a name, made in a way, do not count to all calls.
         now: seconds; for tests.
     """
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, apart: Callable[[str, str], bool] = lambda *_: False, now: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._apart = apart
         self._now = now
         self._start = now()
         self._kinds: dict[tuple[str, str], Calls] = defaultdict(Calls)
@@ -55,7 +59,8 @@ class Timeline:
     def add(self, request_type: str, name: str, response_time: float, exception: Exception | None, **_: Any) -> None:
         """A call has ended: a listener of locust's ``request`` event. ``response_time`` is in milliseconds."""
         self._close(int(self.elapsed))
-        for calls in (self._kinds[name, request_type], self._all, self._second):
+        together = () if self._apart(name, request_type) else (self._all, self._second)
+        for calls in (self._kinds[name, request_type], *together):
             calls.add(response_time, failed=exception is not None)
 
     def result(self, seconds: float) -> LoadResult:

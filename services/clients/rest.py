@@ -1,7 +1,6 @@
 """REST clients. Records go out and come back as JSON; callers that know no records send and get plain dictionaries."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import aclosing
@@ -11,7 +10,7 @@ import httpx
 
 from services.clients.calls import Call, CallOptions, Retry
 from services.clients.events import Events
-from services.clients.rest_calls import URL, Body, RestCalls, answer_of, body_of, in_time
+from services.clients.rest_calls import URL, Body, RestCalls, answer_of, body_of, in_time, plain_body
 from services.clients.talk import atalk, talk
 from services.core.errors import ServingError
 from services.core.schema import Request
@@ -89,9 +88,12 @@ class RestClient(RestCalls):
     def post(
         self, route: str, body: Mapping[str, Any], *, idempotent: bool = False, **options: Unpack[CallOptions]
     ) -> dict[str, Any]:
-        """The answer to a body, both as JSON has them; ``idempotent`` as in `MethodCard`. Raises as `call` does."""
+        """The answer to a body, both as JSON has them; ``idempotent`` as in `MethodCard`. Raises as `call` does.
+
+        A body may have a field of bytes: it then goes as a form, with a file.
+        """
         call = self._open(options, idempotent=idempotent)
-        return self._fields(self._send(call, route, json.dumps(body).encode()))
+        return self._fields(self._send(call, route, plain_body(body)))
 
     def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """The tasks the server has. Raises as `call` does."""
@@ -175,7 +177,7 @@ class AsyncRestClient(RestCalls):
     ) -> dict[str, Any]:
         """As `RestClient.post`."""
         call = self._open(options, idempotent=idempotent)
-        return self._fields(await self._send(call, route, json.dumps(body).encode()))
+        return self._fields(await self._send(call, route, plain_body(body)))
 
     async def tasks(self, **options: Unpack[CallOptions]) -> tuple[TaskCard, ...]:
         """As `RestClient.tasks`."""

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -122,6 +122,17 @@ def body_of(method: Method[AnswerT_co], request: Request) -> Body:
     """A request as it is sent."""
     require(method, request)
     return form_of(request) or request.model_dump_json(exclude_unset=True).encode()
+
+
+def plain_body(body: Mapping[str, Any]) -> Body:
+    """A body of plain values; one of them may be bytes."""
+    files = [name for name, value in body.items() if isinstance(value, bytes | memoryview)]
+    if not files:
+        return json.dumps(body).encode()
+    if len(files) > 1:
+        raise TypeError(f"only one field may be bytes, not {' and '.join(files)}")
+    fields = {name: value for name, value in body.items() if name not in files}
+    return FormBody(json.dumps(fields), files[0], body[files[0]])
 
 
 def answer_of(method: Method[AnswerT_co], content: bytes) -> AnswerT_co:

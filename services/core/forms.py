@@ -26,7 +26,7 @@ FILE = "file"
 REQUEST = "request"
 """The form field that may have all fields of the record, as JSON."""
 
-_LISTED = "[]"
+LISTED = "[]"
 
 _WORDS = {"boolean": "true or false", "integer": "a whole number", "number": "a number"}
 
@@ -96,7 +96,7 @@ def _from_texts(fields: Mapping[str, tuple[str, ...]], record: type[Record]) -> 
     kinds = _kinds(record)
     found: dict[str, Any] = {}
     for given, texts in fields.items():
-        name = given.removesuffix(_LISTED)
+        name = given.removesuffix(LISTED)
         if name not in kinds:
             raise unknown_field(given)
         if name in found or (len(texts) > 1 and not kinds[name].is_list):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from typing_extensions import TypeVar
 
@@ -27,6 +27,13 @@ class Kind(StrEnum):
     BIDI = "bidi"
 
 
+class Timed(NamedTuple):
+    """A request of a live call, and when it is sent: seconds after the call has begun."""
+
+    due: float
+    request: Request
+
+
 @dataclass(frozen=True)
 class Method(Generic[AnswerT_co]):
     """One thing a task can do.
@@ -38,6 +45,8 @@ class Method(Generic[AnswerT_co]):
         pipeline: ``module:Class`` of the code that does it. A string, so that a gateway never imports tokenizers.
         kind: how messages flow.
         idempotent: whether answering twice does no harm; then a call whose replica died is sent to another.
+        live_example: of a BIDI method: ``module:function`` that gives its `Timed` requests, the last of which is
+            followed by an answer.
     """
 
     verb: str
@@ -46,6 +55,7 @@ class Method(Generic[AnswerT_co]):
     pipeline: str
     kind: Kind = Kind.UNARY
     idempotent: bool = True
+    live_example: str | None = None
 
     @property
     def route(self) -> str:

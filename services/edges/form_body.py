@@ -17,14 +17,14 @@ class FormBody:
     """The body of one request; may be sent several times.
 
     Args:
-        request: has bytes.
-        name: of its field of bytes.
+        fields: all but the bytes, as JSON.
+        name: of the field of bytes.
+        content: of that.
     """
 
-    def __init__(self, request: Request, name: str) -> None:
-        fields = request.model_dump_json(exclude_unset=True, exclude={name})
+    def __init__(self, fields: str, name: str, content: bytes | memoryview) -> None:
         boundary = new_request_id()  # 128 random bits: in no file
-        self._file = memoryview(getattr(request, name)).cast("B")
+        self._file = memoryview(content).cast("B")
         self._head = (
             f"--{boundary}\r\nContent-Disposition: form-data; name={REQUEST}\r\n\r\n{fields}\r\n"
             f'--{boundary}\r\nContent-Disposition: form-data; name={name}; filename="{name}"\r\n\r\n'
@@ -49,7 +49,9 @@ class FormBody:
 def form_of(request: Request) -> FormBody | None:
     """The form that a request is best sent as; None for one without bytes."""
     name = bytes_field(type(request))
-    return FormBody(request, name) if name and getattr(request, name) else None
+    if name is None or not getattr(request, name):
+        return None
+    return FormBody(request.model_dump_json(exclude_unset=True, exclude={name}), name, getattr(request, name))
 
 
 def only_bytes(request: Request) -> bytes | memoryview | None:

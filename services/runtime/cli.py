@@ -129,9 +129,8 @@ def _announce(settings: Settings, tasks: tuple[Task, ...], lanes: tuple[Task, ..
     console.print(f"\n[bold]Chorale is ready[/bold] after {time.monotonic() - started:.1f} s. Ctrl-C stops it.")
     for line in greeting.addresses(settings, lanes):
         console.print(f"  {line}", markup=False)
-    console.print("\nTry it:")
-    console.print(greeting.curl(method, example, settings), markup=False)
-    console.print(greeting.grpcurl(task, method, example, settings), markup=False)
+    calls = (greeting.curl(method, example, settings), greeting.grpcurl(task, method, example, settings))
+    console.print("\nTry it:", *calls, sep="\n", markup=False)
 
 
 if __name__ == "__main__":

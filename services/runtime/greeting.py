@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.core.schema import Request
+from services.core.schema import Request, bytes_field
 from services.core.settings import Settings
 from services.core.task import Method, Task
 from services.edges import snippets
@@ -21,15 +21,16 @@ def addresses(settings: Settings, lanes: Sequence[Task] = ()) -> list[str]:
 
 
 def first_example(tasks: Sequence[Task]) -> tuple[Task, Method, Request]:
-    """The first task's first example, and the method that takes it."""
-    task = tasks[0]
+    """The first task's first example, and the method that takes it; rather one that needs no file."""
+    task = next((task for task in tasks if bytes_field(type(task.examples[0])) is None), tasks[0])
     example = task.examples[0]
     return task, next(method for method in task.methods if isinstance(example, method.request)), example
 
 
 def curl(method: Method, example: Request, settings: Settings) -> str:
     """The REST call."""
-    return snippets.curl(f"http://{settings.host}:{settings.rest_port}", method.route, example_body(example))
+    url, schema = f"http://{settings.host}:{settings.rest_port}", method.request.model_json_schema()
+    return snippets.curl(url, method.route, example_body(example), schema)
 
 
 def grpcurl(task: Task, method: Method, example: Request, settings: Settings) -> str:

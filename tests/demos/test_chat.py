@@ -173,7 +173,7 @@ async def test_the_site_has_the_page(server: Server) -> None:
     tasks, models = await asyncio.to_thread(read_server, str(server.rest.base_url))
     site = build_site(tasks, models, str(server.rest.base_url), "h:1")
     labels = [block.label for block in site.blocks.values() if isinstance(block, gr.Tab)]
-    assert labels[:3] == ["Llm", "Chat", "curl"]
+    assert labels[:3] == ["LLM", "Chat", "curl"]
     (fresh,) = [one.fn for one in site.fns.values() if [type(found) for found in one.outputs] == [gr.Dropdown]]
     assert (await fresh()).choices == [("the default", ""), ("tiny@1", "tiny@1")]
 

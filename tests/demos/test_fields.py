@@ -1,17 +1,19 @@
 """Fields of schemas, their widgets, views: what people see and what is sent."""
 
 import json
+from base64 import b64encode
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gradio_demos.calls import Server, calls
 from gradio_demos.schema import Field, FieldType, fields_of
-from gradio_demos.tab import _view
+from gradio_demos.tab import _label, _view
 from gradio_demos.views import find_view
 from gradio_demos.widgets import widget
 from services.clients import AsyncRestClient, Code, ServingError
@@ -30,6 +32,8 @@ SCHEMA = {
         "either": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
         "anything": {},
         "level": {"enum": [1, 2], "type": "integer"},
+        "mixed": {"enum": ["a", 1], "type": "string"},
+        "sound": {"type": "string", "format": "byte", "contentMediaType": "audio/*"},
     },
     "required": ["text"],
     "$defs": {"Language": {"type": "string", "enum": ["de", "en"]}},
@@ -49,10 +53,13 @@ def test_each_type_of_field_is_known_and_the_required_come_first() -> None:
         ("either", FieldType.JSON),
         ("anything", FieldType.JSON),
         ("level", FieldType.INTEGER),
+        ("mixed", FieldType.JSON),
+        ("sound", FieldType.BYTES),
     ]
     by_name = {field.name: field for field in fields}
     assert by_name["language"].choices == ("de", "en")
     assert by_name["quick"].description == "Hurry."
+    assert by_name["sound"].is_audio
 
 
 @pytest.mark.parametrize("task", discover(opt_in=True), ids=lambda task: task.name)
@@ -62,6 +69,7 @@ def test_every_example_of_every_task_comes_back_from_its_widgets(task: Any) -> N
         for field in fields_of(type(example).model_json_schema()):
             one = widget(field, ["m@1"])
             read = one.read(*one.show(body.get(field.name)))
+            read = b64encode(read).decode() if isinstance(read, bytes) else read
             if field.name in body:
                 assert body[field.name] in (read, [read])  # one text may stand without its list
             else:
@@ -103,6 +111,20 @@ def test_what_is_no_number_is_told(type_: FieldType, written: str) -> None:
     with pytest.raises(ServingError) as caught:
         widget(Field("limit", type_)).read(written)
     assert (caught.value.code, caught.value.param) == (Code.INVALID_ARGUMENT, "limit")
+
+
+@pytest.mark.parametrize(("media", "component"), [("audio/*", gr.Audio), ("", gr.File), ("image/png", gr.File)])
+def test_a_file_is_filled_in_from_base64_and_read_as_bytes(media: str, component: type[gr.Component]) -> None:
+    one = widget(Field("data", FieldType.BYTES, media=media))
+    assert isinstance(one.components[0], component)
+    assert one.read(*one.show(b64encode(b"\0RIFF").decode())) == b"\0RIFF"
+    assert one.show(None) == (None,)
+    assert one.read(None) is None
+
+
+def test_an_example_with_a_file_says_how_large_that_is() -> None:
+    field = Field("data", FieldType.BYTES)
+    assert _label({"data": "A" * 4000, "language": "en"}, [field]) == "a file of 3.0 kB, language en"
 
 
 def test_what_no_widget_knows_is_json_and_says_so() -> None:

@@ -92,5 +92,5 @@ def visiting(browser: "playwright.Browser", site: str, scheme: str = "light") ->
         visitor = Visitor(context.new_page())
         visitor.watch(site)
         visitor.page.goto(site)
-        visitor.page.get_by_role("button", name=re.compile("Run|Send")).first.wait_for()
+        visitor.page.get_by_role("button", name=re.compile("Run|Send|Start")).first.wait_for()
         yield visitor

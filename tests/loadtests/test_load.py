@@ -1,6 +1,7 @@
 """Load tests: profiles and their errors, users against a real server, broken promises."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +15,8 @@ from loadtests.load.slo import missed
 from loadtests.load.timeline import Timeline
 from services.core.errors import OperatorError
 from tests.serving import Server, free_port, serve
+from tests.tasks.asr.recognizing import SPEECH
+from tests.tasks.asr.serving import serve_asr
 
 PROFILE = """\
 description: A test.
@@ -89,6 +92,17 @@ def test_the_same_calls_twice_are_refused(profile: Path) -> None:
         entries(read_profile(profile), ["echo"], profile)
 
 
+def test_what_is_optional_may_not_be_there_and_live_calls_are_others(profile: Path) -> None:
+    more = "  - {task: dreams, protocol: rest, optional: true}\n  - {task: echo, protocol: grpc, live: true}\nslo:"
+    profile.write_text(PROFILE.replace("slo:", more))
+    found = entries(read_profile(profile), ["classification", "echo"], profile)
+    assert [(task, entry.calls) for task, entry in found] == [
+        ("classification", "rest"),
+        ("echo", "grpc"),
+        ("echo", "grpc live"),
+    ]
+
+
 @pytest.mark.parametrize("value", ["2024-13-45", "!!int abc", "!!bool abc", "!!timestamp abc", "[" * 3000])
 def test_values_that_yaml_cannot_read_are_told(profile: Path, value: str) -> None:
     profile.write_text(PROFILE.replace("A test.", value))
@@ -107,29 +121,42 @@ def test_each_broken_promise_has_its_line() -> None:
             "description": "",
             "seconds": 1,
             "users": 1,
-            "mix": [{"task": "a", "protocol": "rest", "slo": {"p50_ms": 5, "error_rate": None}}],
+            "mix": [
+                {"task": "a", "protocol": "rest", "slo": {"p50_ms": 5, "error_rate": None}},
+                {"task": "b", "protocol": "rest"},
+            ],
             "slo": {"p99_ms": 10, "rate": 100, "error_rate": 0.01},
         }
     )
     kept = Seen("Aggregated", "all", 100, 1, 100.0, 4, 8, 10)
-    part = Seen("a/Do", "rest", 100, 1, 100.0, 5, 8, 10)
-    mix = [("a", profile.mix[0])]
-    assert missed(profile, mix, LoadResult(kept, (part,), ())) == []
+    part, other = Seen("a/Do", "rest", 100, 1, 100.0, 5, 8, 10), Seen("b/Do", "rest", 100, 1, 100.0, 5, 8, 10)
+    mix = list(zip("ab", profile.mix, strict=True))
+    assert missed(profile, mix, LoadResult(kept, (part, other), ())) == []
     bad = Seen("Aggregated", "all", 100, 2, 99.0, 4, 8, 11)
     slow = Seen("a/Do", "rest", 100, 100, 100.0, 6, 8, 10)
-    assert missed(profile, mix, LoadResult(bad, (slow,), ())) == [
+    assert missed(profile, mix, LoadResult(bad, (slow, other), ())) == [
         "all calls: p99 11 ms, promised 10",
         "all calls: 2.00% errors, promised 1.00%",
         "all calls: 99.0 good calls/s, promised 100.0",
         "rest a/Do: p50 6 ms, promised 5",
     ]
     nothing = Seen("Aggregated", "all", 0, 0, 0, 0, 0, 0)
-    assert missed(profile, mix, LoadResult(nothing, (), ())) == ["all calls: no call ended", "rest a: no call ended"]
+    lines = ["all calls: no call ended", "rest a: no call ended", "rest b: no call ended"]
+    assert missed(profile, mix, LoadResult(nothing, (), ())) == lines
+
+
+def test_of_live_calls_only_what_people_wait_for_is_promised() -> None:
+    entry = {"task": "a", "protocol": "rest", "live": True, "slo": {"p99_ms": 500}}
+    profile = Profile.model_validate({"description": "", "seconds": 1, "users": 1, "mix": [entry]})
+    names = {"a/Talk": 5000, "a/Talk first": 400, "a/Talk final": 600}
+    parts = tuple(Seen(name, "rest live", 10, 0, 1, ms, ms, ms) for name, ms in names.items())
+    result = LoadResult(Seen("all", "both", 0, 0, 0, 0, 0, 0), parts, ())
+    assert missed(profile, [("a", profile.mix[0])], result) == ["rest live a/Talk final: p99 600 ms, promised 500"]
 
 
 def test_calls_are_summed_up_by_kind_and_by_second_the_empty_ones_too() -> None:
     clock = [100.0]
-    timeline = Timeline(lambda: clock[0])
+    timeline = Timeline(now=lambda: clock[0])
     for at, milliseconds, failed in [(100.1, 10, False), (100.9, 30, False), (102.5, 7, False), (103.2, 99, True)]:
         clock[0] = at
         timeline.add("rest", "a/Do", milliseconds, ValueError() if failed else None, context={})
@@ -213,14 +240,16 @@ STREAMS = """
 from gevent import monkey; monkey.patch_all()
 import gevent, time
 from locust.env import Environment
-from loadtests.load.users import StreamUser, paced
+from loadtests.load.users import StreamUser
 from services.tasks.echo import ECHO, TASK
 
 class Stream(StreamUser):
     protocol = "stream"
     task_record, method = TASK, ECHO
     def open(self, request):
-        return paced([b"a", b"b", b"c"], 0.05)
+        for _ in range(3):
+            yield b"a"
+            gevent.sleep(0.05)
 
 environment = Environment(user_classes=[Stream])
 environment.create_local_runner().start(1, spawn_rate=1)
@@ -229,6 +258,60 @@ environment.runner.quit()
 first, whole = (environment.stats.get(name, "stream") for name in ("echo/Echo first", "echo/Echo"))
 print(whole.num_requests, first.median_response_time, whole.median_response_time)
 """
+
+
+SPEAKING = """\
+description: Recordings and people who speak.
+seconds: 6
+warmup: 0
+users: 1
+mix:
+  - {task: asr, protocol: rest, users: 1, period: 1, slo: {p99_ms: 5000}}
+  - {task: asr, protocol: grpc, users: 1, period: 1, slo: {p99_ms: 5000}}
+  - {task: asr, protocol: rest, live: true, users: 1, period: 0.1, slo: {p99_ms: 5000}}
+  - {task: asr, protocol: grpc, live: true, users: 1, period: 0.1, slo: {p99_ms: 5000}}
+"""
+
+
+async def test_recordings_are_uploaded_and_examples_spoken(profile: Path, tmp_path: Path) -> None:
+    async with serve_asr() as server:
+        code, output = await run_load(server, profile, tmp_path / "out", content=SPEAKING)
+    assert code == 0, output
+    parts = json.loads((tmp_path / "out" / "load.json").read_text())["parts"]
+    found = {(part["name"], part["protocol"]): part for part in parts if not part["errors"]}
+    for protocol in ("rest", "grpc"):
+        assert found["asr/Transcribe", protocol]["calls"] >= 3
+        whole, first, final = (
+            found[f"asr/StreamTranscribe{part}", f"{protocol} live"]["p50_ms"] for part in ("", " first", " final")
+        )
+        assert first < len(SPEECH) / 16 < whole
+        assert final < 5000
+
+
+SILENT = """
+from gevent import monkey; monkey.patch_all()
+from locust.env import Environment
+from loadtests.load.users import user_class
+from services.clients import ServingError
+from services.core.task import Timed
+from services.tasks.asr import STREAM_TRANSCRIBE, TASK, StreamTranscribeRequest
+
+class Client:
+    def converse(self, method, requests, timeout):
+        yield next(requests)
+
+user = user_class(TASK, STREAM_TRANSCRIBE, "rest live")(Environment())
+user._client = Client()
+try:
+    user.exchange([Timed(due, StreamTranscribeRequest()) for due in (0.0, 0.2)])
+except ServingError as error:
+    print(error.message)
+"""
+
+
+def test_a_live_call_without_a_last_answer_is_an_error() -> None:
+    done = subprocess.run([sys.executable, "-c", SILENT], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "No answer came after the last request.\n"
 
 
 def test_streams_report_their_first_piece_and_their_end() -> None:

@@ -16,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.core.settings import Settings
+from services.core.task import discover
 from services.runtime.local import PortInUseError, probe_ports
 from tests.runtime.process import Chorale, chorale
 from tests.serving import free_port
@@ -123,6 +124,17 @@ def test_pasted_lines_quote_what_a_shell_would_eat() -> None:
     example = TextRequest(text=("it's $HOME `x`",))
     line = curl(Method("Echo", TextRequest, object, "a:b"), example, Settings())  # type: ignore[arg-type]
     assert json.loads(shlex.split(line)[-1]) == {"text": "it's $HOME `x`"}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "route"),
+    [(("asr", "classification"), "/v1/classify "), (("asr",), "/v1/transcribe -F audio=@recording.wav")],
+)
+def test_what_can_be_pasted_as_it_is_comes_first(tasks: tuple[str, ...], route: str) -> None:
+    from services.runtime.greeting import curl, first_example
+
+    _, method, example = first_example(discover(only=tasks))
+    assert route in curl(method, example, Settings())
 
 
 def test_chorale_process_reports_what_it_printed_when_it_dies() -> None:

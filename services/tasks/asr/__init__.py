@@ -14,6 +14,7 @@ from services.tasks.asr.schema import (
 )
 
 __all__ = [
+    "EXAMPLE",
     "STREAM_TRANSCRIBE",
     "TASK",
     "TRANSCRIBE",
@@ -51,12 +52,15 @@ STREAM_TRANSCRIBE = Method(
     pipeline="services.tasks.asr.live:LivePipeline",
     kind=Kind.BIDI,
     idempotent=False,
+    live_example="services.tasks.asr.example:live",
 )
+
+EXAMPLE = TranscribeRequest(audio=(Path(__file__).parent / "example.ogg").read_bytes())
 
 TASK = Task(
     name="asr",
     methods=(TRANSCRIBE, TRANSCRIBE_PARTS, STREAM_TRANSCRIBE),
-    examples=(TranscribeRequest(audio=(Path(__file__).parent / "example.ogg").read_bytes()),),
+    examples=(EXAMPLE,),
     grpc_port=9009,
     evaluation="services.tasks.asr.evaluation:evaluate",
     dialects=("services.tasks.asr.openai:TRANSCRIPTIONS", "services.tasks.asr.openai:TRANSLATIONS"),

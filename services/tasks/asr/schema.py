@@ -3,6 +3,7 @@
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from services.core.audio import Encoding, Pcm
@@ -10,6 +11,9 @@ from services.core.catalog import ModelSpec
 from services.core.schema import Bytes, Record, Request, Response, Usage
 from services.tasks.asr.options import Options, Sound
 from services.tasks.asr.planning import suits
+
+AUDIO: JsonDict = {"contentMediaType": "audio/*"}
+"""What JSON Schema says of bytes that are a recording."""
 
 
 def _not_empty(audio: bytes | memoryview) -> bytes | memoryview:
@@ -22,7 +26,7 @@ class TranscribeRequest(Options, Sound, Request):
     """A recording to be written down."""
 
     audio: Annotated[Bytes, AfterValidator(_not_empty)] = Field(
-        description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples."
+        description="The recording: wav, flac, ogg (opus, vorbis) or mp3, or raw samples.", json_schema_extra=AUDIO
     )
 
     def suits(self, spec: ModelSpec) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.core.audio import SPEECH_RATE
 from services.core.errors import Code, ServingError
+from services.tasks.asr import example
 from services.tasks.asr.live import LivePipeline
 from services.tasks.asr.recording import RecordingPipeline
 from services.tasks.asr.schema import StreamTranscribeRequest, StreamTranscribeResponse, TranscribeRequest
@@ -63,6 +64,25 @@ async def test_without_interim_results_there_are_none(pipeline: LivePipeline) ->
 async def test_words_are_in_the_final_results(pipeline: LivePipeline) -> None:
     for answer in await live(pipeline, messages(LONG), word_times=True):
         assert answer.segment.words[0].start == answer.segment.start
+
+
+async def test_the_live_example_ends_with_an_answer(pipeline: LivePipeline) -> None:
+    timed = list(example.live())
+    assert [due for due, _ in timed] == sorted(due for due, _ in timed)
+    assert timed[-1].due == len(SPEECH) / SPEECH_RATE
+    (_, first), *others = timed
+    left = len(others)
+
+    async def requests() -> AsyncGenerator[StreamTranscribeRequest]:
+        nonlocal left
+        for _, request in others:
+            left -= 1
+            yield request
+
+    async with aclosing(pipeline.converse(first, requests(), Lanes(pipeline))) as answers:
+        found = [(answer, left) async for answer in answers]
+    assert found[-1][0].is_final
+    assert found[-1][1] == 0
 
 
 async def test_a_slow_recogniser_makes_fewer_interim_results_and_loses_nothing() -> None:

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from services.core.schema import Bytes, ModelId, Record
 from services.tasks.asr.options import MAX_PROMPT, Phrases
-from services.tasks.asr.schema import TranscribeRequest
+from services.tasks.asr.schema import AUDIO, TranscribeRequest
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["word", "segment"]
@@ -31,7 +31,7 @@ Refused = Annotated[Any, AfterValidator(_refused)]
 
 
 class _Body(Record):
-    file: Bytes = Field(description="The recording: wav, flac, ogg (opus, vorbis) or mp3.")
+    file: Bytes = Field(description="The recording: wav, flac, ogg (opus, vorbis) or mp3.", json_schema_extra=AUDIO)
     model: ModelId = Field(default=None, description="Model id; see `GET /v1/models`. Omitted: the default model.")
     prompt: str = Field(
         default="", max_length=MAX_PROMPT, description="Text that comes before, for style and spelling."
