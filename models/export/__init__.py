@@ -16,6 +16,7 @@ EXPORTERS = {
     "causal-lm": "models.export.causal_lm:export_causal_lm",
     "causal-lm-genai": "models.export.causal_lm:export_causal_lm_genai",
     "llama2c": "models.export.llama2c:export_llama2c",
+    "bundled-ctc": "models.export.bundled_ctc:export_bundled_ctc",
 }
 
 QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})
