@@ -11,33 +11,37 @@ from typing import Any
 
 from models.export.bundled_ctc.checkpoint import Settings, load
 from models.export.bundled_ctc.graph import write_graph
-from models.export.bundled_ctc.network import FRAME_SAMPLES, RATE
+from models.export.bundled_ctc.trunk import FIELD, STRIDE, open_trunk
 from models.export.voice import copy_voice_detector
+from services.core.audio import SPEECH_RATE
 from services.core.catalog import ModelSpec
 from services.engines.ctc.format import CtcFormat
 
 
 def export_bundled_ctc(_: ModelSpec, sources: Mapping[str, Path], target: Path) -> dict[str, Any]:
-    """``weights``: a network that spots words (see `checkpoint`); ``vad``: the voice detector.
+    """``trunk``: Moonshine's encoder; ``weights``: a network that spots words; ``vad``: the voice detector.
 
     Raises:
-        ExportError: weights and config do not belong together, or the graph computes something else than torch.
+        ExportError: a source is something else, or the graph computes something else than torch.
     """
     network, settings = load(sources["weights"])
-    report = write_graph(network, target / "model.onnx")
+    report = write_graph(open_trunk(sources["trunk"]), network, target / "model.onnx")
     described(settings).save(target)
     copy_voice_detector(sources, target)
     return report
 
 
 def described(settings: Settings) -> CtcFormat:
-    """What the engine has to know: each token is a whole word, told about the middle of its frame."""
+    """What the engine has to know: each token is a whole word, told about the middle of what a frame sees.
+
+    Utterances run one by one: the trunk's scales are those of all that runs together.
+    """
     return CtcFormat(
         tokens=settings.tokens,
         blank=0,
-        frame_seconds=FRAME_SAMPLES / RATE,
-        frame_offset=-FRAME_SAMPLES / RATE / 2,
-        batches=True,
+        frame_seconds=2 * STRIDE / SPEECH_RATE,
+        frame_offset=(FIELD - STRIDE) / 2 / SPEECH_RATE,
+        fewest_samples=FIELD,
         languages=settings.languages,
         seconds=settings.seconds,
     )

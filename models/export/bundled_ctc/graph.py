@@ -1,71 +1,88 @@
-"""The network as an ONNX graph: ``input_values`` and ``attention_mask`` [batch, samples] -> ``logits``.
+"""Trunk and network as one ONNX graph: ``input_values``, ``attention_mask`` [batch, samples] -> ``logits``.
 
-The graph is checked against torch, alone and in a padded batch, before it is kept.
+The network's part is checked against torch, on what the trunk makes of noise, before anything is kept.
 """
 
-from collections.abc import Sequence
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from onnx import ModelProto, compose
+from torch import Tensor, nn
 
 from models.export import ExportError
 from models.export.bundled_ctc.network import Network
-from models.export.onnx import MAX_PARITY_ERROR, OPSET, forget_the_machine
+from models.export.bundled_ctc.trunk import FIELD, OPSET, STATES
+from models.export.onnx import MAX_PARITY_ERROR, forget_the_machine
 
-_LENGTHS = [(1,), (641,), (16_000, 9_000), (70_000, 300, 33_333)]
-"""Samples of the utterances of each batch that is compared."""
+_LENGTHS = (FIELD, 16_000, 70_000)
+"""Samples of the utterances that are compared."""
 
 
-def write_graph(network: Network, file: Path) -> dict[str, Any]:
-    """Write it; tells the largest difference from torch.
+class _Alone(nn.Module):
+    """The network on one utterance, which has no padding."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.network(states, torch.ones_like(states[:, :, :1]))
+        return logits
+
+
+def write_graph(trunk: ModelProto, network: Network, file: Path) -> dict[str, Any]:
+    """Write both as one; tells the largest difference from torch.
 
     Raises:
         ExportError: the graph computes something else.
     """
-    _export(network.eval(), file)
-    forget_the_machine(file)
-    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    error = max(_parity_error(network, session, lengths) for lengths in _LENGTHS)
+    alone = _Alone(network).eval()
+    merged = compose.merge_models(trunk, _exported(alone), io_map=[(STATES, "trunk_states")])
+    del merged.metadata_props[:]
+    onnx.save(merged, file)
+    whole, part = _session(merged), _session(trunk)
+    error = max(_parity_error(alone, whole, part, length) for length in _LENGTHS)
     if not error <= MAX_PARITY_ERROR:  # a NaN is not, either
         raise ExportError(f"ONNX log probabilities differ from torch by {error:.2g}; the limit is {MAX_PARITY_ERROR:g}")
     return {"parity_error": error, "bytes": file.stat().st_size}
 
 
-def _export(network: Network, file: Path) -> None:
-    batch, samples = torch.export.Dim("batch", min=1), torch.export.Dim("samples", min=1)
-    torch.onnx.export(
-        network,
-        _batch((4000, 3000)),
-        str(file),
-        input_names=["input_values", "attention_mask"],
-        output_names=["logits"],
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        dynamic_shapes={"wave": {0: batch, 1: samples}, "attention_mask": {0: batch, 1: samples}},
-        verbose=False,
-    )
+def _exported(network: nn.Module) -> ModelProto:
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "network.onnx"
+        batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=1)
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 7, network.network.norm.normalized_shape[0]),),
+            str(file),
+            input_names=["trunk_states"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            dynamic_shapes={"states": {0: batch, 1: frames}},
+            verbose=False,
+        )
+        forget_the_machine(file)
+        model = onnx.load(file)
+    model.ir_version = 10
+    return model
 
 
-def _batch(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Bursts of noise, and where they end; what lies past an end is noise, too."""
-    generator = torch.Generator().manual_seed(sum(lengths))
-    at = torch.arange(max(lengths))[None]
-    wave = torch.randn(len(lengths), max(lengths), generator=generator) * 0.1 * (1 + (at / 3000).sin())
-    return wave, (at < torch.tensor(lengths)[:, None]).long()
+def _session(model: ModelProto) -> ort.InferenceSession:
+    return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def _parity_error(network: Network, session: ort.InferenceSession, lengths: Sequence[int]) -> float:
-    """Largest difference of a probability's logarithm between torch, one by one, and the graph, all at once."""
-    wave, mask = _batch(lengths)
-    found = session.run(["logits"], {"input_values": wave.numpy(), "attention_mask": mask.numpy()})[0]
-    errors = []
-    for row, one, length in zip(found, wave, lengths, strict=True):
-        with torch.inference_mode():
-            expected = network(one[None, :length], torch.ones(1, length, dtype=torch.long))[0].numpy()
-        errors.append(np.abs(row[: len(expected)] - expected).max())
-    return float(np.max(errors))
+def _parity_error(network: nn.Module, whole: ort.InferenceSession, part: ort.InferenceSession, samples: int) -> float:
+    """Largest difference between the merged graph, and torch on what the trunk makes."""
+    wave: NDArray[np.float32] = np.random.default_rng(samples).normal(size=(1, samples)).astype(np.float32) * 0.1
+    feeds = {"input_values": wave, "attention_mask": np.ones(wave.shape, np.int64)}
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(part.run(None, feeds)[0])).numpy()
+    return float(np.abs(whole.run(None, feeds)[0] - expected).max())

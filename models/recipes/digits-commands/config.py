@@ -22,6 +22,8 @@ class SynthesisConfig(_Part):
 class MixingConfig(_Part):
     """How clips become examples. Shares are of the examples, or of the clips where it says so."""
 
+    examples: int
+    """How many are made; all are learned from many times."""
     recorded: float
     """Of the words of speakers who are people: digits."""
     commands: float
@@ -37,8 +39,6 @@ class MixingConfig(_Part):
     padding: float
     """Seconds, at most, of silence at either end."""
     speed: tuple[float, float]
-    warp: tuple[float, float]
-    """Of the frequency axis: vocal tracts of other lengths."""
     noisy: float
     snr: tuple[float, float]
     """dB."""
@@ -46,20 +46,17 @@ class MixingConfig(_Part):
 
 
 class NetworkConfig(_Part):
-    """Sizes of the network."""
+    """Sizes of the network after the trunk."""
 
-    mels: int
-    channels: tuple[int, int]
     width: int
     kernel: int
-    early: int
-    late: int
-    dropout: float
+    blocks: int
 
 
 class TrainingConfig(_Part):
     """How it learns: one cycle of the rate, and an average of the weights."""
 
+    batch: int
     peak_rate: float
     warmup: float
     """Share of the steps."""
@@ -67,7 +64,7 @@ class TrainingConfig(_Part):
     weight_decay: float
     average: float
     """Share of the earlier average that each step keeps."""
-    checkpoint_seconds: float
+    dropout: float
 
 
 class Config(_Part):
@@ -79,10 +76,7 @@ class Config(_Part):
     synthesis: SynthesisConfig
     mixing: MixingConfig
     network: NetworkConfig
-    base: TrainingConfig
-    """On synthetic digits and commands alone."""
-    tuning: TrainingConfig
-    """From there on, with recorded digits."""
+    training: TrainingConfig
 
     @property
     def words(self) -> tuple[str, ...]:

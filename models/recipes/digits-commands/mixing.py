@@ -20,10 +20,11 @@ _NOISE_SECONDS = 12
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What is heard, and what is to be written."""
+    """What is heard, what is to be written, and whose voices are in it."""
 
     wave: Wave
     words: tuple[str, ...]
+    speakers: tuple[str, ...] = ()
 
 
 class Mixer:
@@ -54,7 +55,8 @@ class Mixer:
             clips = self._words()
         speed = self._rng.uniform(*self._config.speed)
         waves = [normalize(cut_ends(change_speed(clip.wave, speed), self._rng)) for clip in clips]
-        return Example(self._heard(self._joined(waves)), tuple(word for clip in clips for word in clip.words))
+        words = tuple(word for clip in clips for word in clip.words)
+        return Example(self._heard(self._joined(waves)), words, tuple(clip.speaker for clip in clips if clip.speaker))
 
     def _words(self) -> list[Clip]:
         """Some words, mostly by one speaker, now and then with something else among them."""

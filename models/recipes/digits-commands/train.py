@@ -1,77 +1,66 @@
-"""The recipe: clips, training, scores, and the bundled weights. What was done is not done again.
+"""The recipe: clips, what the trunk hears in them, training, scores, and the bundled weights.
 
 Run: python models/recipes/digits-commands/train.py --data <folder with fsdd, ljspeech, kerstin_de> --work <folder>
-With ``--leave-out <speaker>``, the weights stay in the work folder and are scored with that speaker's digits.
+With ``--leave-out <speaker>``, nothing is written, and the network is scored with that speaker's digits.
+Clips and what is heard are kept in the work folder, and not made again.
 """
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from bank import Bank, gather
-from batches import Batches, warped_filters
 from bundle import write_weights
-from config import Config, TrainingConfig, load_config
+from config import Config, load_config
+from features import Heard, Trunk, hear, load, save
 from mixing import Mixer
 from rich.console import Console
-from scoring import scores
-from torch.utils.data import DataLoader
-from trainer import Trainer, sizes
+from scoring import Spotter, scores
+from trainer import train
 
-from models.export.bundled_ctc.network import Network
+from models.sources import fetch
+from services.core.catalog import Source
 
 HERE = Path(__file__).resolve().parent
-BATCH = 24
-EVERY = 50
-"""Steps between two lines that tell of them."""
+TRUNK = Source(uri="pypi:moonshine-voice/moonshine_voice/assets/tiny-en")
+PART = 1000
+"""Examples that are made, and kept, at a time."""
 
 
-def train(config: Config, training: TrainingConfig, network: Network, bank: Bank, work: Path) -> Network:
-    """The average of the weights of a run, which goes on where it was left."""
-    work.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    drawing, hiding = np.random.default_rng(config.seed).spawn(2)
-
-    def report(step: int, loss: float) -> None:
-        if step % EVERY == 0:
-            console.print(f"{work.name}: step {step} of {training.steps}, loss {loss:.3f}")
-
-    trainer = Trainer(training, network, warped_filters(config.mixing, config.network.mels), work, hiding)
-    trainer.resume()
-    if trainer.step < training.steps:
-        drawing = drawing.spawn(trainer.step + 1)[-1]  # other examples than before it was left
-        mixer = Mixer(config.mixing, config.digits, bank, drawing)
-        cut = DataLoader(Batches(mixer, config.words, BATCH, drawing), batch_size=None, num_workers=1)
-        trainer.train(iter(cut), report)
-    return cast("Network", trainer.average.module).eval()
+def listen(config: Config, bank: Bank, trunk: Trunk, work: Path) -> list[Heard]:
+    """All examples, as the trunk hears them."""
+    heard = []
+    for part in range(config.mixing.examples // PART):
+        file = work / f"heard-{part}.npz"
+        if not file.exists():
+            mixer = Mixer(config.mixing, config.digits, bank, np.random.default_rng([config.seed, part]))
+            save(hear(trunk, (mixer.draw() for _ in range(PART))), file)
+        heard += load(file)
+    return heard
 
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.")],
-    work: Annotated[Path, typer.Option(help="Folder for clips and checkpoints.")],
+    work: Annotated[Path, typer.Option(help="Folder for what is made on the way.")],
     config: Annotated[Path, typer.Option(help="The recipe's decisions.")] = HERE / "config.yaml",
     out: Annotated[Path | None, typer.Option(help="Where the weights go; by default, those that are bundled.")] = None,
-    leave_out: Annotated[str, typer.Option(help="Speaker to score with instead of learning from.")] = "",
-    base_only: Annotated[bool, typer.Option("--base", help="Only learn from synthetic words.")] = False,
+    leave_out: Annotated[list[str] | None, typer.Option(help="Speaker to score with; may be given again.")] = None,
 ) -> None:
-    """Train, or go on training; then score, or write the bundled weights."""
+    """Train; then score, or write the bundled weights."""
     chosen = load_config(config)
-    torch.manual_seed(chosen.seed)
     torch.set_num_threads(1)
-    bank = gather(chosen, data, work)
-    network = Network(sizes(chosen), chosen.network.dropout)
-    network = train(chosen, chosen.base, network, dataclasses.replace(bank, digits=[]), work / "base")
-    if not base_only:
-        others = [clip for clip in bank.digits if clip.speaker != leave_out]
-        folder = work / (f"without-{leave_out}" if leave_out else "all")
-        network = train(chosen, chosen.tuning, network, dataclasses.replace(bank, digits=others), folder)
-        if not leave_out:
+    work.mkdir(parents=True, exist_ok=True)
+    bank, trunk = gather(chosen, data, work), Trunk(fetch(TRUNK))
+    heard = listen(chosen, bank, trunk, work)
+    for speaker in leave_out or [""]:
+        torch.manual_seed(chosen.seed)
+        others = [one for one in heard if speaker not in one.speakers]
+        network = train(chosen, others, np.random.default_rng(chosen.seed))
+        if not speaker:
             write_weights(network, chosen, out)
-    for speaker in sorted({clip.speaker for clip in bank.digits}) if base_only else [leave_out]:
-        Console().print(speaker, scores(network, bank, speaker, chosen.words))
+        Console().print(speaker, scores(Spotter(trunk, network, chosen.words), bank, speaker))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,28 @@
-"""A run under way: steps, the average of their weights, and checkpoints that resume."""
+"""Training of the network on what the trunk heard: about a minute, so it is never left half way."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from typing import cast
 
 import torch
-from batches import Batch, hide, stretch
+from batches import Batch, batches, hide
 from config import Config, TrainingConfig
+from features import Heard
 from numpy.random import Generator
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.export.bundled_ctc.network import STRIDE, Network, NetworkSizes, frame_mask
+from models.export.bundled_ctc.network import Network, NetworkSizes
+from models.export.bundled_ctc.trunk import WIDTH
 
 _CLIP = 2.0
 """Largest norm of a step's gradient."""
-Report = Callable[[int, float], None]
-"""Told the step and the loss of late."""
 
 
 def sizes(config: Config) -> NetworkSizes:
     """The network's; a token for each word, and the blank."""
-    return NetworkSizes(tokens=len(config.words) + 1, **config.network.model_dump(exclude={"dropout"}))
+    return NetworkSizes(inputs=WIDTH, tokens=len(config.words) + 1, **config.network.model_dump())
 
 
 def rate(step: int, config: TrainingConfig) -> float:
@@ -34,75 +33,33 @@ def rate(step: int, config: TrainingConfig) -> float:
     return config.peak_rate * 0.5 * (1 + math.cos(math.pi * (done - config.warmup) / (1 - config.warmup)))
 
 
-class Trainer:
-    """Network, optimizer, and how far they are."""
+def train(config: Config, heard: list[Heard], rng: Generator) -> Network:
+    """The average of the weights of a run."""
+    training = config.training
+    network = Network(sizes(config), training.dropout).train()
+    keep = get_ema_multi_avg_fn(training.average)  # type: ignore[no-untyped-call]
+    average = AveragedModel(network, multi_avg_fn=keep)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=training.weight_decay)
+    cut = batches(heard, config.words, training.batch, rng)
+    for step in range(training.steps):
+        optimizer.param_groups[0]["lr"] = rate(step, training)
+        _advance(network, optimizer, cut, rng)
+        average.update_parameters(network)
+    return cast("Network", average.module).eval()
 
-    def __init__(self, training: TrainingConfig, network: Network, filters: Tensor, work: Path, rng: Generator) -> None:
-        self._config, self._filters, self._rng, self._file = training, filters, rng, work / "checkpoint.pt"
-        self.network = network
-        keep = get_ema_multi_avg_fn(training.average)  # type: ignore[no-untyped-call]
-        self.average = AveragedModel(network, multi_avg_fn=keep, use_buffers=True)
-        self._optimizer = torch.optim.AdamW(network.parameters(), weight_decay=training.weight_decay)
-        self.step = 0
 
-    def train(self, cut: Iterator[Batch], report: Report) -> None:
-        """What is left of the steps."""
-        saved, total, seen = time.monotonic(), 0.0, 0.0
-        self.network.train()
-        while self.step < self._config.steps:
-            total, seen = 0.98 * total + 0.02 * self._advance(next(cut)), 0.98 * seen + 0.02
-            report(self.step, total / seen)
-            if time.monotonic() - saved > self._config.checkpoint_seconds:
-                self.save()
-                saved = time.monotonic()
-        self.save()
+def _advance(network: Network, optimizer: torch.optim.Optimizer, cut: Iterator[Batch], rng: Generator) -> None:
+    loss = loss_of(network, next(cut), rng)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), _CLIP)
+    optimizer.step()
 
-    def _advance(self, batch: Batch) -> float:
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate(self.step, self._config)
-        loss = self._loss(batch)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
-        self._optimizer.step()
-        self.average.update_parameters(self.network)
-        self.step += 1
-        return float(loss.detach())
 
-    def _loss(self, batch: Batch) -> Tensor:
-        """Per example."""
-        mel, mask = self._seen(batch)
-        chances = self.network.tell(mel, mask).transpose(0, 1)
-        frames = mask[:, ::STRIDE].sum(1).long()
-        losses = functional.ctc_loss(chances, batch.tokens, frames, batch.counts, reduction="none", zero_infinity=True)
-        return losses.mean()
-
-    @torch.no_grad()
-    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Spectrograms of other voices, other tempi, and with holes."""
-        mask = frame_mask(batch.mask)
-        chosen = torch.from_numpy(self._rng.integers(0, len(self._filters), len(mask)))
-        mel = self.network.spectrogram(batch.wave, mask, self._filters[chosen])
-        mel, mask = stretch(mel, mask, self._rng.uniform(0.85, 1.2))
-        return hide(mel, self._rng), mask
-
-    def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "step": self.step,
-        }
-        new = self._file.with_suffix(".new")
-        torch.save(state, new)
-        new.replace(self._file)
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        if self._file.exists():
-            state = torch.load(self._file, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self.step = state["step"]
+def loss_of(network: Network, batch: Batch, rng: Generator) -> Tensor:
+    """Per example."""
+    chances = network(hide(batch.states, rng), batch.mask).transpose(0, 1)
+    losses = functional.ctc_loss(
+        chances, batch.tokens, batch.frames, batch.counts, reduction="none", zero_infinity=True
+    )
+    return losses.mean()
