@@ -11,7 +11,7 @@ from typing import Any
 
 from models.export.bundled_ctc.checkpoint import Settings, load
 from models.export.bundled_ctc.graph import write_graph
-from models.export.bundled_ctc.trunk import FIELD, STRIDE, open_trunk
+from models.export.bundled_ctc.trunk import FIELD, SILENCE, STRIDE, open_trunk
 from models.export.voice import copy_voice_detector
 from services.core.audio import SPEECH_RATE
 from services.core.catalog import ModelSpec
@@ -40,8 +40,7 @@ def described(settings: Settings) -> CtcFormat:
         tokens=settings.tokens,
         blank=0,
         frame_seconds=2 * STRIDE / SPEECH_RATE,
-        frame_offset=(FIELD - STRIDE) / 2 / SPEECH_RATE,
-        fewest_samples=FIELD,
+        frame_offset=((FIELD - STRIDE) / 2 - SILENCE) / SPEECH_RATE,
         languages=settings.languages,
         seconds=settings.seconds,
     )

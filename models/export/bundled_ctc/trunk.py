@@ -1,7 +1,8 @@
 """What Moonshine (Jeffries et al. 2024, arXiv:2410.15608) makes of sound: the first layers of its published encoder.
 
 Waveform [batch, samples] -> states [batch, frames, 288], one every 24 ms. Before them, each waveform is brought to one
-loudness, whatever silence it has. The numbers are the published int8 and fp32 ones; convolutions are kept as float16.
+loudness, whatever silence it has, and gets some silence at both ends. The numbers are the published int8 and fp32 ones;
+convolutions are kept as float16.
 """
 
 import tempfile
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from models.export import ExportError
 
@@ -22,6 +23,8 @@ LAYERS = 5
 """Of six: the last one is about how words are written, and digits of an unknown speaker are told as well without."""
 STRIDE, FIELD = 384, 895
 """Samples from one frame to the next, and seen by one."""
+SILENCE = 12 * STRIDE
+"""Samples put before and after each waveform: a word that is cut tightly is not understood without."""
 OPSET = 18
 _LOUDNESS = 0.1
 """What the root of the fourth powers' sum over the squares' is made: speech counts, and silence does not."""
@@ -53,7 +56,7 @@ def _as_onnx(published: Path) -> ModelProto:
         options.add_session_config_entry("session.save_model_format", "ONNX")
         try:
             ort.InferenceSession(str(published), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
             raise ExportError(f"{published.name} cannot be opened: {error}") from error
         return onnx.load(written)
 
@@ -80,10 +83,7 @@ def _finished(graph: GraphProto, last: str) -> ModelProto:
     whole = helper.make_graph(
         [*evened, *graph.node],
         "trunk",
-        [
-            helper.make_tensor_value_info("input_values", TensorProto.FLOAT, ["batch", "samples"]),
-            helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "samples"]),
-        ],
+        [helper.make_tensor_value_info("input_values", TensorProto.FLOAT, ["batch", "samples"])],
         [helper.make_tensor_value_info(STATES, TensorProto.FLOAT, ["batch", "frames", WIDTH])],
         [*constants, *graph.initializer],
     )
@@ -105,7 +105,7 @@ def _halve(graph: GraphProto) -> None:
 
 
 def _evened() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """Nodes that scale ``input_values`` to one loudness, as ``evened``, and their constants."""
+    """Nodes that make ``evened``, with its mask, of ``input_values``, and their constants."""
     node = helper.make_node
     nodes = [
         node("Mul", ["input_values", "input_values"], ["squares"]),
@@ -117,10 +117,14 @@ def _evened() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
         node("Max", ["ratio", "quietest"], ["ratio_floor"]),
         node("Sqrt", ["ratio_floor"], ["level"]),
         node("Div", ["wanted", "level"], ["gain"]),
-        node("Mul", ["input_values", "gain"], ["evened"]),
+        node("Mul", ["input_values", "gain"], ["loud"]),
+        node("Pad", ["loud", "around"], ["evened"]),
+        node("Shape", ["evened"], ["shape"]),
+        node("ConstantOfShape", ["shape"], ["attention_mask"], value=numpy_helper.from_array(np.array([1], np.int64))),
     ]
     constants = [
         numpy_helper.from_array(np.array([1], np.int64), "over_time"),
+        numpy_helper.from_array(np.array([0, SILENCE, 0, SILENCE], np.int64), "around"),
         numpy_helper.from_array(np.array(_QUIETEST, np.float32), "quietest"),
         numpy_helper.from_array(np.array(_LOUDNESS, np.float32), "wanted"),
     ]

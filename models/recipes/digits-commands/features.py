@@ -13,7 +13,7 @@ from clips import Wave
 from mixing import Example
 from numpy.typing import NDArray
 
-from models.export.bundled_ctc.trunk import FIELD, open_trunk
+from models.export.bundled_ctc.trunk import open_trunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,7 @@ class Trunk:
 
     def states(self, wave: Wave) -> NDArray[np.float32]:
         """[frames, width] of a waveform."""
-        samples = np.pad(wave, (0, max(0, FIELD - len(wave))))[None].astype(np.float32)
-        feeds = {"input_values": samples, "attention_mask": np.ones(samples.shape, np.int64)}
-        states: NDArray[np.float32] = self._session.run(None, feeds)[0][0]
+        states: NDArray[np.float32] = self._session.run(None, {"input_values": wave[None].astype(np.float32)})[0][0]
         return states
 
 
