@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.export import ExportError
 from models.export.bundled_ctc.network import Network
-from models.export.bundled_ctc.trunk import OPSET, STATES
+from models.export.bundled_ctc.trunk import OPSET, STATES, WIDTH
 from models.export.onnx import MAX_PARITY_ERROR, forget_the_machine
 
 _LENGTHS = (1, 16_000, 70_000)
@@ -59,7 +59,7 @@ def _exported(network: nn.Module) -> ModelProto:
         batch, frames = torch.export.Dim("batch", min=1), torch.export.Dim("frames", min=1)
         torch.onnx.export(
             network,
-            (torch.zeros(2, 7, network.network.norm.normalized_shape[0]),),
+            (torch.zeros(2, 7, WIDTH),),
             str(file),
             input_names=["trunk_states"],
             output_names=["logits"],
