@@ -20,6 +20,7 @@ EXPORTERS = {
     "pocketsphinx": "models.export.pocketsphinx:export_pocketsphinx",
     "wav2vec2-ctc": "models.export.ctc:export_wav2vec2_ctc",
     "whisper": "models.export.whisper:export_whisper",
+    "bundled-ctc": "models.export.bundled_ctc:export_bundled_ctc",
 }
 
 QUANTIZING = frozenset({"seq2seq", "bundled-seq2seq"})

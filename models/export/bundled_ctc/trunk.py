@@ -1,0 +1,131 @@
+"""What Moonshine (Jeffries et al. 2024, arXiv:2410.15608) makes of sound: the first layers of its published encoder.
+
+Waveform [batch, samples] -> states [batch, frames, 288], one every 24 ms. Before them, each waveform is brought to one
+loudness, whatever silence it has, and gets some silence at both ends. The numbers are the published int8 and fp32 ones;
+convolutions are kept as float16.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
+
+from models.export import ExportError
+
+FILE = "encoder_model.ort"
+STATES = "states"
+WIDTH = 288
+LAYERS = 5
+"""Of six: the last one is about how words are written, and digits of an unknown speaker are told as well without."""
+STRIDE, FIELD = 384, 895
+"""Samples from one frame to the next, and seen by one."""
+SILENCE = 12 * STRIDE
+"""Samples put before and after each waveform: a word that is cut tightly is not understood without."""
+OPSET = 18
+_LOUDNESS = 0.1
+"""What the root of the fourth powers' sum over the squares' is made: speech counts, and silence does not."""
+_QUIETEST = 1e-8
+"""Of that ratio: digital silence stays what it is."""
+
+
+def open_trunk(folder: Path) -> ModelProto:
+    """The layers of the published encoder in ``folder`` that are used.
+
+    Raises:
+        ExportError: the file is something else.
+    """
+    model, last = _as_onnx(folder / FILE), f"/layers.{LAYERS - 1}/Add_1_output_0"
+    if not any(last in node.output for node in model.graph.node):
+        raise ExportError(f"{FILE} is not the Moonshine that the exporter knows: it makes no {last}")
+    _keep_what_makes(last, model.graph)
+    _halve(model.graph)
+    return _finished(model.graph, last)
+
+
+def _as_onnx(published: Path) -> ModelProto:
+    """A graph in the format that onnxruntime keeps for itself, as ONNX, node by node."""
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / "model.onnx"
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.optimized_model_filepath = str(written)
+        options.add_session_config_entry("session.save_model_format", "ONNX")
+        try:
+            ort.InferenceSession(str(published), options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
+            raise ExportError(f"{published.name} cannot be opened: {error}") from error
+        return onnx.load(written)
+
+
+def _keep_what_makes(last: str, graph: GraphProto) -> None:
+    """Drop nodes and weights that ``last`` does not need. Nodes are in the order in which they run."""
+    needed, kept = {last}, []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            kept.append(node)
+            needed.update(node.input)
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(reversed(kept))
+    graph.initializer.extend(weights)
+
+
+def _finished(graph: GraphProto, last: str) -> ModelProto:
+    """With loudness before the layers, and a name for what they make."""
+    for node in graph.node:
+        node.input[:] = ["evened" if name == "input_values" else name for name in node.input]
+        node.output[:] = [STATES if name == last else name for name in node.output]
+    evened, constants = _evened()
+    whole = helper.make_graph(
+        [*evened, *graph.node],
+        "trunk",
+        [helper.make_tensor_value_info("input_values", TensorProto.FLOAT, ["batch", "samples"])],
+        [helper.make_tensor_value_info(STATES, TensorProto.FLOAT, ["batch", "frames", WIDTH])],
+        [*constants, *graph.initializer],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(whole, opset_imports=opsets, ir_version=10)
+
+
+def _halve(graph: GraphProto) -> None:
+    """Convolutions' weights as float16, cast back when the graph is opened."""
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) == 3:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _evened() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    """Nodes that make ``evened``, with its mask, of ``input_values``, and their constants."""
+    node = helper.make_node
+    nodes = [
+        node("Mul", ["input_values", "input_values"], ["squares"]),
+        node("Mul", ["squares", "squares"], ["fourths"]),
+        node("ReduceSum", ["squares", "over_time"], ["squares_sum"]),
+        node("ReduceSum", ["fourths", "over_time"], ["fourths_sum"]),
+        node("Max", ["squares_sum", "quietest"], ["squares_floor"]),
+        node("Div", ["fourths_sum", "squares_floor"], ["ratio"]),
+        node("Max", ["ratio", "quietest"], ["ratio_floor"]),
+        node("Sqrt", ["ratio_floor"], ["level"]),
+        node("Div", ["wanted", "level"], ["gain"]),
+        node("Mul", ["input_values", "gain"], ["loud"]),
+        node("Pad", ["loud", "around"], ["evened"]),
+        node("Shape", ["evened"], ["shape"]),
+        node("ConstantOfShape", ["shape"], ["attention_mask"], value=numpy_helper.from_array(np.array([1], np.int64))),
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([1], np.int64), "over_time"),
+        numpy_helper.from_array(np.array([0, SILENCE, 0, SILENCE], np.int64), "around"),
+        numpy_helper.from_array(np.array(_QUIETEST, np.float32), "quietest"),
+        numpy_helper.from_array(np.array(_LOUDNESS, np.float32), "wanted"),
+    ]
+    return nodes, constants

@@ -1,0 +1,21 @@
+"""A trained network -> the bundled weights, as `models.export.bundled_ctc` reads them."""
+
+from pathlib import Path
+
+from config import Config
+from trainer import sizes
+
+from models.export.bundled_ctc.checkpoint import Settings, save
+from models.export.bundled_ctc.network import Network
+from models.sources import WEIGHTS
+
+NAME = Path(__file__).resolve().parent.name
+SECONDS = 15.0
+
+
+def write_weights(network: Network, config: Config, out: Path | None = None) -> Path:
+    """Write ``model.safetensors`` and ``config.json``; returns their folder."""
+    target = out or WEIGHTS / NAME
+    tokens = ("<blank>", *config.words)
+    save(network, Settings(sizes=sizes(config), tokens=tokens, languages=("en",), seconds=SECONDS), target)
+    return target
