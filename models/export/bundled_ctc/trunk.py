@@ -5,16 +5,14 @@ loudness, whatever silence it has, and gets some silence at both ends. The numbe
 convolutions are kept as float16.
 """
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from models.export import ExportError
+from models.export.moonshine.source import open_published
 
 FILE = "encoder_model.ort"
 STATES = "states"
@@ -38,27 +36,12 @@ def open_trunk(folder: Path) -> ModelProto:
     Raises:
         ExportError: the file is something else.
     """
-    model, last = _as_onnx(folder / FILE), f"/layers.{LAYERS - 1}/Add_1_output_0"
-    if not any(last in node.output for node in model.graph.node):
+    graph, last = open_published(folder / FILE), f"/layers.{LAYERS - 1}/Add_1_output_0"
+    if not any(last in node.output for node in graph.node):
         raise ExportError(f"{FILE} is not the Moonshine that the exporter knows: it makes no {last}")
-    _keep_what_makes(last, model.graph)
-    _halve(model.graph)
-    return _finished(model.graph, last)
-
-
-def _as_onnx(published: Path) -> ModelProto:
-    """A graph in the format that onnxruntime keeps for itself, as ONNX, node by node."""
-    with tempfile.TemporaryDirectory() as scratch:
-        written = Path(scratch) / "model.onnx"
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.optimized_model_filepath = str(written)
-        options.add_session_config_entry("session.save_model_format", "ONNX")
-        try:
-            ort.InferenceSession(str(published), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
-            raise ExportError(f"{published.name} cannot be opened: {error}") from error
-        return onnx.load(written)
+    _keep_what_makes(last, graph)
+    _halve(graph)
+    return _finished(graph, last)
 
 
 def _keep_what_makes(last: str, graph: GraphProto) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import onnx
 import onnxruntime as ort
 from onnx import GraphProto, NodeProto, TensorProto
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile
 
 from models.export import ExportError
 
@@ -64,7 +64,7 @@ def open_published(file: Path) -> GraphProto:
         options.add_session_config_entry("session.save_model_format", "ONNX")
         try:
             ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile) as error:
             raise ExportError(f"{file.name} cannot be opened: {error}") from error
         return onnx.load(written).graph
 
