@@ -64,12 +64,13 @@ async def transcribe(pipeline: RecordingPipeline, request: TranscribeRequest) ->
 
 async def play(model: Model, samples: Samples) -> Latency | None:
     """Play mono samples at 16 kHz as they would come live; None if nobody speaks in them."""
+    sound = np.concatenate((samples, np.zeros(round(_AFTER * SPEECH_RATE), np.float32)))
     listener, rule = model.listener(), Endpointing()
-    stretches = await model.aside(lambda: [*listener.feed(samples), *listener.flush()])
+    stretches = await model.aside(lambda: [*listener.feed(sound), *listener.flush()])
     if not stretches:
         return None
     begun = time.monotonic()
-    heard = [(time.monotonic() - begun, answer) async for answer in _answers(model, samples)]
+    heard = [(time.monotonic() - begun, answer) async for answer in _answers(model, sound)]
     finals = [(at, answer) for at, answer in heard if answer.is_final]
     if not finals:
         return None
@@ -92,9 +93,7 @@ async def _answers(model: Model, samples: Samples) -> AsyncGenerator[StreamTrans
 
 async def _chunks(samples: Samples) -> AsyncGenerator[StreamTranscribeRequest]:
     """Each when its last sample would have been spoken."""
-    silence = np.zeros(round(_AFTER * SPEECH_RATE), np.float32)
-    sound, size = np.concatenate((samples, silence)), round(_CHUNK * SPEECH_RATE)
-    begun = time.monotonic()
-    for start in range(0, len(sound), size):
+    size, begun = round(_CHUNK * SPEECH_RATE), time.monotonic()
+    for start in range(0, len(samples), size):
         await asyncio.sleep(begun + (start + size) / SPEECH_RATE - time.monotonic())
-        yield StreamTranscribeRequest(audio=sound[start : start + size].tobytes())
+        yield StreamTranscribeRequest(audio=samples[start : start + size].tobytes())
