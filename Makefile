@@ -52,7 +52,7 @@ check: setup ## Lint, types, import layers, protos and generated code
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	set -e; for recipe in models/recipes/*/; do $(BIN)/mypy $$recipe; done
+	set -e; for recipe in $(sort $(dir $(wildcard models/recipes/*/*.py))); do $(BIN)/mypy $$recipe; done
 	$(BIN)/lint-imports
 	$(BIN)/python proto/generate.py --check
 

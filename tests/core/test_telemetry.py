@@ -16,6 +16,8 @@ CONTRACT = {
     "chorale_cache_blocks": ("gauge", ("task", "model")),
     "chorale_time_to_first_token_seconds": ("histogram", ("task", "model")),
     "chorale_inter_token_seconds": ("histogram", ("task", "model")),
+    "chorale_audio_seconds_total": ("counter", ("task", "model", "direction")),
+    "chorale_realtime_factor": ("histogram", ("task", "model")),
     "chorale_model_load_seconds": ("gauge", ("task", "model")),
 }
 """Dashboards and alerts of users rest on these: add freely, rename never."""

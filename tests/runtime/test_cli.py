@@ -21,9 +21,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["models", "build", "nobody"], "no model 'nobody'; known: sentiment-en@1"),
+        (["models", "build", "nobody"], "no model 'nobody'; known: moonshine-tiny-en@1"),
         (["models", "verify", "nobody"], "no model 'nobody'"),
-        (["models", "list", "--tasks", "nonsense"], "unknown task nonsense; known: classification, echo"),
+        (["models", "list", "--tasks", "nonsense"], "unknown task nonsense; known: asr, classification, echo"),
         (["eval", "nonsense", "--data", __file__], "unknown task nonsense"),
         (["eval", "classification", "--data", __file__, "--model", "nobody"], "use one of: sentiment-en@1"),
         (["eval", "echo", "--data", __file__], "needs no artefact"),

@@ -79,7 +79,7 @@ def test_a_port_shared_by_so_reuseport_is_still_in_use() -> None:
         ([], {"CHORALE_LOG_LEVEL": "loud"}, "log_level"),
         ([], {"CHORALE_HOME": "/dev/null"}, "CHORALE_HOME /dev/null cannot be used"),
         ([], {"CHORALE_TASK_PACKAGES": "nosuch"}, "No module named 'nosuch'"),
-        ([], {"CHORALE_CATALOG": "tests"}, "no models for classification"),
+        ([], {"CHORALE_CATALOG": "tests"}, "no models for asr, classification"),
         (["--host", "203.0.113.7"], {}, "cannot listen on 203.0.113.7"),
     ],
 )

@@ -18,7 +18,8 @@ def config(**settings: object) -> ServeDeploySchema:
 
 def test_there_is_an_application_for_each_task_and_the_gateway() -> None:
     routes = {application.name: application.route_prefix for application in config().applications}
-    assert routes == {name: f"/{name}" for name in ("classification", "echo", "llm", "translation")} | {"gateway": "/"}
+    tasks = ("asr", "classification", "echo", "llm", "translation")
+    assert routes == {name: f"/{name}" for name in tasks} | {"gateway": "/"}
 
 
 @pytest.mark.parametrize("name", ["echo", "gateway"])
