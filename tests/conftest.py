@@ -16,6 +16,13 @@ settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares fixtures runs in one process; so does all that starts a Ray cluster."""
+    for item in items:
+        group = "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def tokenizer_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ``tokenizer.json`` with one token per byte, [CLS] and [SEP] around; cuts and pads, as published files do."""

@@ -127,6 +127,7 @@ def test_a_server_that_dies_is_quoted() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_a_stopped_server_leaves_no_process_behind() -> None:
     child = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
     child += " start_new_session=True); print('X is ready', flush=True); time.sleep(60)"

@@ -140,7 +140,9 @@ async def test_a_killed_replica_comes_back_and_nothing_worse_than_unavailable_is
     assert statuses <= {200, 408, 503}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=["Ctrl-C", "SIGTERM"]
+)
 def test_a_signal_drains_exits_0_and_leaves_nothing(number: int) -> None:
     with chorale("--tasks", "echo", timeout=240) as running:
         processes = family(running)
@@ -158,7 +160,7 @@ def test_a_signal_drains_exits_0_and_leaves_nothing(number: int) -> None:
         assert list(Path("/tmp").glob(f"chorale-{running.process.pid}-*")) == []
 
 
-@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("name", ["raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
 def test_without_ray_it_ends_and_says_why(name: str) -> None:
     with chorale("--tasks", "echo", timeout=240) as running:
         processes = family(running)

@@ -102,6 +102,7 @@ def test_entities_are_not_cut() -> None:
     assert sources(sentence, 5) == ["&amp;"] * 4
 
 
+@pytest.mark.slow  # times are of an idle machine
 def test_time_grows_with_the_text() -> None:
     def run(text: str, markup: bool) -> None:
         for part in split(text, "en", markup=markup, keep=Keep()):

@@ -122,6 +122,7 @@ def test_a_sentence_of_nothing_but_glossary_terms_is_still_translated() -> None:
     assert not part.needs_model
 
 
+@pytest.mark.slow  # times are of an idle machine
 def test_time_grows_with_the_text_not_with_its_square() -> None:
     assert not slow(lambda text, markup: split(text, "en", markup=markup, keep=KEEP))
 

@@ -84,6 +84,7 @@ def test_a_sentence_of_short_pieces_is_left_alone() -> None:
     assert isolate(sentence, 6) == (sentence,)
 
 
+@pytest.mark.slow  # times are of an idle machine
 def test_time_grows_with_the_text() -> None:
     def run(text: str, markup: bool) -> None:
         for sentence in sentences(text, Keep(), markup=markup):
