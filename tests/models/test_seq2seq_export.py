@@ -36,7 +36,7 @@ from tests.checkpoints import CHECKPOINTS, SHAPE, TEXTS, Artefacts, sentences, t
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-@pytest.mark.parametrize("name", set(CHECKPOINTS) - {"marian"})
+@pytest.mark.parametrize("name", sorted(set(CHECKPOINTS) - {"marian"}))
 def test_a_language_the_checkpoint_does_not_know_is_refused(artefacts: Artefacts, name: str, tmp_path: Path) -> None:
     spec = artefacts.spec(name, languages={**CHECKPOINTS[name][1], "xx": "xx"}, pairs=())
     with pytest.raises(
