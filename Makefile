@@ -31,9 +31,9 @@ serve: setup ## Serve the bundled models on a local Ray cluster (Ctrl-C stops)
 demo: setup ## Pages for the running server, on port 7860
 	$(BIN)/chorale demo
 
-# Two at a time: tests of one file one after the other, and never two Ray clusters at once (tests/conftest.py).
+# Two files at a time, which share fixtures within them.
 test: setup check browser ## The whole suite, a local Ray cluster included, and `make check`
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: setup check browser ## The same, and what takes longest: exports of all kinds, the bundled models' scores
 	$(BIN)/pytest -m ""

@@ -1,5 +1,6 @@
 """What several suites need: a tokenizer and encoder-decoders small enough to make in a moment."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,7 @@ settings.register_profile("random", deadline=None)
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
 
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares fixtures runs in one process; so does all that starts a Ray cluster."""
-    for item in items:
-        group = "cluster" if item.get_closest_marker("cluster") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+os.environ["COLUMNS"] = "200"  # tables are as wide as on a wide terminal, wherever this runs
 
 
 @pytest.fixture(scope="session")

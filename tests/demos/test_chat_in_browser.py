@@ -72,6 +72,7 @@ def test_the_example_is_answered(browser: "playwright.Browser", site: str, serve
         assert visitor.troubles == []
 
 
+@pytest.mark.slow
 def test_an_adapter_goes_on_with_a_text(browser: "playwright.Browser", site: str, server: Chorale) -> None:
     with visiting(browser, site) as visitor:
         visitor.page.get_by_text("Once upon a time").locator("visible=true").click()

@@ -57,7 +57,7 @@ def test_it_is_a_recogniser_and_says_what_it_can(engine: WhisperRecognizer, tmp_
     assert found.seconds == 30
     assert len(found.languages) == 99
     assert {"en", "jv", "haw"} < set(found.languages)
-    assert (found.translates, found.prompts, found.samples, found.word_times, found.formatted) == (True,) * 5
+    assert (found.translates, found.prompts, found.samples, found.word_times) == (True,) * 4
     english = WhisperRecognizer.load(made(tmp_path, ENGLISH), SHORT)
     assert english.abilities.languages == ("en",)
     assert not english.abilities.translates

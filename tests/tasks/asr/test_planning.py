@@ -34,7 +34,7 @@ ANY = GERMAN.model_copy(update={"name": "any", "languages": {}})
         ({"language": "en-GB", "word_times": True}, "moonshine-tiny-en@1"),
         ({"grammar": "#JSGF V1.0; grammar g; public <g> = yes;"}, "sphinx-en@1"),
         ({"keywords": ("yes",)}, "sphinx-en@1"),
-        ({"alternatives": 2}, "sphinx-en@1"),
+        ({"alternatives": 2}, "moonshine-tiny-en@1"),  # which says that it has none
         ({"language": "de"}, "german@1"),
         ({"language": "fr", "prompt": "Oui"}, "any@1"),
         ({"translate": True}, "moonshine-tiny-en@1"),  # nobody can: the default says so
