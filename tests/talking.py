@@ -1,8 +1,9 @@
 """Every client of the relay task, straight to its models and through a gateway, as one kind of call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import aclosing, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from services.runtime.http_server import make_server
 from services.runtime.lane_backend import LaneBackend
 from services.runtime.meters import PrometheusMeter
 from services.runtime.ray_ingress import Ingress
+from tests.reading import read
 from tests.relay import STREAM_RELAY, TASK, RelayPart, RelayPipeline, RelayRequest, serve_relay
 from tests.serving import Server, free_port
 
@@ -85,27 +87,24 @@ async def _nothing(*_: Any) -> None:
     raise AssertionError("not below the prefix")
 
 
-async def talk(at: Place, kind: str, requests: Iterable[RelayRequest], **options: Any) -> AsyncIterator[RelayPart]:
+def talk(at: Place, kind: str, requests: Iterable[RelayRequest], **options: Any) -> AsyncIterator[RelayPart]:
     """A live call of any client, from asyncio."""
     client = at.client(kind)
-    if kind.startswith("async"):
-        async with client, aclosing(client.converse(STREAM_RELAY, later(requests), **options)) as parts:
-            async for part in parts:
-                yield part
-        return
-    parts = client.converse(STREAM_RELAY, requests, **options)
-    try:
-        while (part := await asyncio.to_thread(next, parts, None)) is not None:
-            yield part
-    finally:
-        await asyncio.to_thread(parts.close)
-        client.close()
+    requests_ = later(requests) if kind.startswith("async") else requests
+    return read(client, client.converse(STREAM_RELAY, requests_, **options))
 
 
 async def later(requests: Iterable[RelayRequest]) -> AsyncIterator[RelayRequest]:
     iterator = iter(requests)
     while (request := await asyncio.to_thread(next, iterator, None)) is not None:
         yield request
+
+
+def paced(requests: Iterable[RelayRequest]) -> Iterator[RelayRequest]:
+    """With time between them: grpc.aio says of a message that meets the end of its call that it failed itself."""
+    for request in requests:
+        yield request
+        time.sleep(0.05)
 
 
 def blocks(*sizes: int) -> list[RelayRequest]:

@@ -24,7 +24,7 @@ from services.core import imports
 from services.core.catalog import BatchPolicy, ModelSpec
 from services.core.engine import EngineOptions
 from services.core.grouping import cut
-from services.core.inference import Pipeline
+from services.core.pipelines import Pipeline
 from services.core.queueing import Item
 from services.core.schema import Request
 from services.core.settings import Settings

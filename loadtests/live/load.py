@@ -5,17 +5,17 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 from loadtests.live.sound import Clip, total
 from services.clients import AsyncGrpcClient
 from services.core.audio import SPEECH_RATE
 from services.tasks.asr import STREAM_TRANSCRIBE, TRANSCRIBE
-from services.tasks.asr.schema import StreamConfig, StreamTranscribeRequest, TranscribeRequest
+from services.tasks.asr.example import played
+from services.tasks.asr.schema import StreamTranscribeRequest, TranscribeRequest
 
 _CHUNK = 0.05
 """Seconds of sound in a message."""
-
-_CONFIG = StreamConfig(format="f32le", sample_rate=SPEECH_RATE, interim_results=True)
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,7 @@ async def _play(client: AsyncGrpcClient, clip: Clip) -> tuple[float, float]:
 
 
 async def _requests(clip: Clip) -> AsyncGenerator[StreamTranscribeRequest]:
-    yield StreamTranscribeRequest(config=_CONFIG)
-    started, size = time.perf_counter(), round(_CHUNK * SPEECH_RATE)
-    for start in range(0, len(clip.samples), size):
-        await asyncio.sleep(started + (start + size) / SPEECH_RATE - time.perf_counter())
-        yield StreamTranscribeRequest(audio=clip.samples[start : start + size].tobytes())
+    started = time.perf_counter()
+    for due, request in played(clip.samples, _CHUNK):
+        await asyncio.sleep(started + due - time.perf_counter())
+        yield cast("StreamTranscribeRequest", request)

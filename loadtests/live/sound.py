@@ -10,7 +10,7 @@ from models.sources import WEIGHTS
 from services.core.audio import SPEECH_RATE, Samples, decode
 from services.tasks.asr import TASK
 from services.tasks.asr.schema import TranscribeRequest
-from services.tasks.asr.voice import Endpointing, Listener, VoiceDetector
+from services.tasks.asr.voice import VoiceDetector, speech_of
 
 _SUFFIXES = {".flac", ".wav", ".ogg", ".mp3"}
 
@@ -58,14 +58,9 @@ def _sounds(folder: Path | None) -> Iterator[Samples]:
 
 
 def _clip(sound: Samples, detector: VoiceDetector) -> Clip | None:
-    rule = Endpointing()
     samples = np.concatenate((sound, np.zeros(round(_PAUSE * SPEECH_RATE), np.float32)))
-    listener = Listener(detector, rule)
-    stretches = [*listener.feed(samples), *listener.flush()]
-    if not stretches:
-        return None
-    first = stretches[0].start
-    return Clip(samples, first + min(rule.before, first), stretches[-1].end - rule.after)
+    speech = speech_of(samples, detector)
+    return Clip(samples, *speech) if speech else None
 
 
 def total(clips: Sequence[Clip]) -> float:

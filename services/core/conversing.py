@@ -50,9 +50,6 @@ class ConversingPipeline(Protocol):
             ServingError: a request is not to be answered.
         """
 
-    def whole(self, request: Any, parts: Sequence[Any]) -> Response:
-        """The parts of the answer to an only request as one."""
-
     def warm_up(self) -> None:
         """Do once what is slow the first time."""
 
@@ -61,6 +58,13 @@ class ConversingPipeline(Protocol):
 
     def close(self) -> None:
         """Free the engine."""
+
+
+class WholePipeline(ConversingPipeline, Protocol):
+    """One whose answers may also be had whole."""
+
+    def whole(self, request: Any, parts: Sequence[Any]) -> Response:
+        """The parts of the answer to an only request as one."""
 
 
 async def once(request: RequestT) -> AsyncGenerator[RequestT]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.core.inference import Pipeline
+from services.core.pipelines import Pipeline
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,15 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast
 
 from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext, Priority
-from services.core.conversing import ConversingPipeline, PatientSubmit, once
-from services.core.engine import AnyGenerator
+from services.core.conversing import ConversingPipeline, PatientSubmit, WholePipeline, once
 from services.core.errors import Code, ServingError, too_late
 from services.core.generation.continuous import ContinuousBatcher
+from services.core.pipelines import GeneratingPipeline, Pipeline, StreamingPipeline
 from services.core.queueing import Item
 from services.core.schema import Request, Response
 from services.core.task import Method, Task
@@ -44,44 +44,6 @@ PREPARE_INLINE = 4096
 
 PREPARE_WAITING = 32
 """Requests that may wait for such a thread; more are refused as OVERLOADED."""
-
-
-class Pipeline(Protocol):
-    """What a task does with a request, in three steps. Only ``run`` needs the engine, and only it runs on a lane.
-
-    One object serves one loaded model and all its requests, so it keeps no state between calls.
-    """
-
-    def prepare(self, request: Any) -> Sequence[Item]:
-        """Turn a request into items. Raises ServingError for input the model cannot take."""
-
-    def run(self, payloads: Sequence[Any]) -> Sequence[Any]:
-        """Run a batch: one output per payload, whatever requests they came from."""
-
-    def finish(self, request: Any, items: Sequence[Item], outputs: Sequence[Any]) -> Response:
-        """Make the answer from a request's own outputs, in the order of its items."""
-
-    def close(self) -> None:
-        """Free the engine."""
-
-
-class StreamingPipeline(Pipeline, Protocol):
-    """One whose answers may also be had in parts."""
-
-    def part(self, request: Any, items: Sequence[Item], index: int, output: Any) -> Response:
-        """Make the part of an answer that is an output of one item."""
-
-
-@runtime_checkable
-class GeneratingPipeline(Protocol):
-    """One whose items are `Generation` records: outputs are what their readers say, lists of it in `finish`.
-
-    It has no ``run``; the service generates in its place. The rest is that of a `StreamingPipeline`.
-    """
-
-    @property
-    def generator(self) -> AnyGenerator:
-        """What continues the sequences."""
 
 
 class Backend(Protocol):
@@ -230,7 +192,7 @@ class InferenceService:
         model = self._model(task, method, request)
         async with aclosing(self.converse(task, method, once(request), context)) as answers:
             parts = [part async for part in answers]
-        response = cast("ConversingPipeline", model.pipeline).whole(request, parts)
+        response = cast("WholePipeline", model.pipeline).whole(request, parts)
         if seconds := response.usage.audio_seconds:
             self._meter.record(REALTIME_FACTOR, (time.monotonic() - started) / seconds, task.name, model.spec.id)
         return response

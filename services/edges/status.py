@@ -96,4 +96,4 @@ def read_status(error: Any) -> ServingError:
 
 def too_large(limit: int) -> ServingError:
     """A request body or message past ``limit`` bytes."""
-    return ServingError(Code.TOO_LARGE, f"The request is over {limit} bytes; send fewer or shorter texts at a time.")
+    return ServingError(Code.TOO_LARGE, f"The request is over {limit} bytes; send less at a time, or a file as a form.")

@@ -21,7 +21,8 @@ from services.core.conversing import ConversingPipeline
 from services.core.dialect import refuse_shared_routes
 from services.core.engine import Engine, EngineOptions
 from services.core.errors import OperatorError
-from services.core.inference import GeneratingPipeline, InferenceService, Loaded, Pipeline
+from services.core.inference import InferenceService, Loaded
+from services.core.pipelines import GeneratingPipeline, Pipeline
 from services.core.schema import Request
 from services.core.settings import Settings
 from services.core.task import Task, discover

@@ -26,6 +26,7 @@ from services.core.telemetry import REQUEST_SECONDS
 from services.edges import endpoint, protobuf
 from services.engines.echo import EchoEngine
 from services.tasks.echo import ECHO, STREAM_ECHO, TASK, EchoPart, EchoRequest
+from tests.reading import read
 from tests.serving import Server, serve
 
 KINDS = ("rest", "async rest", "grpc", "async grpc")
@@ -68,21 +69,10 @@ def make_client(server: Server, kind: str) -> Any:
             return AsyncGrpcClient(address)
 
 
-async def parts_of(server: Server, kind: str, texts: Sequence[str], **options: Any) -> AsyncIterator[EchoPart]:
+def parts_of(server: Server, kind: str, texts: Sequence[str], **options: Any) -> AsyncIterator[EchoPart]:
     """The stream of any client, read from asyncio."""
-    client, request = make_client(server, kind), EchoRequest(text=tuple(texts))
-    if kind.startswith("async"):
-        async with client, aclosing(client.stream(STREAM_ECHO, request, **options)) as parts:
-            async for part in parts:
-                yield part
-        return
-    parts = client.stream(STREAM_ECHO, request, **options)
-    try:
-        while (part := await asyncio.to_thread(next, parts, None)) is not None:
-            yield part
-    finally:
-        await asyncio.to_thread(parts.close)
-        client.close()
+    client = make_client(server, kind)
+    return read(client, client.stream(STREAM_ECHO, EchoRequest(text=tuple(texts)), **options))
 
 
 async def collected(parts: AsyncIterator[EchoPart]) -> tuple[list[str], ServingError]:

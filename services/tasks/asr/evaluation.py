@@ -15,7 +15,7 @@ import jiwer
 
 from services.core.audio import decode
 from services.core.evaluation import Evaluation
-from services.core.inference import Pipeline
+from services.core.pipelines import Pipeline
 from services.tasks.asr.recording import RecordingPipeline
 from services.tasks.asr.rehearsal import Latency, play, transcribe
 from services.tasks.asr.schema import TranscribeRequest, TranscribeResponse

@@ -1,6 +1,6 @@
 """Live streams: utterances written down as they end, and what seems to be said while they are."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Self
@@ -29,16 +29,6 @@ class LivePipeline:
     def load(cls, spec: ModelSpec, artefact: Path, engine: Recognizer) -> Self:
         """Serve ``spec`` from its artefact folder."""
         return cls(Model.load(spec, artefact, engine))
-
-    def whole(
-        self, request: StreamTranscribeRequest, parts: Sequence[StreamTranscribeResponse]
-    ) -> StreamTranscribeResponse:
-        """Not for live streams.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("a live stream has no whole answer")
 
     async def converse(
         self, first: StreamTranscribeRequest, requests: AsyncGenerator[StreamTranscribeRequest], submit: Submit

@@ -5,26 +5,25 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 
 from services.core.audio import SPEECH_RATE, Samples
 from services.core.conversing import ConversingPipeline, once
 from services.core.queueing import Item
+from services.tasks.asr.example import played
 from services.tasks.asr.live import LivePipeline
 from services.tasks.asr.model import Model
 from services.tasks.asr.recording import RecordingPipeline
 from services.tasks.asr.schema import (
-    StreamConfig,
     StreamTranscribeRequest,
     StreamTranscribeResponse,
     TranscribeRequest,
     TranscribeResponse,
 )
-from services.tasks.asr.voice import Endpointing
-
-_CHUNK = 0.1
-"""Seconds of sound in a message."""
+from services.tasks.asr.voice import speech_of
 
 _AFTER = 1.0
 """Seconds of silence after a recording that is played: a live stream goes on."""
@@ -65,35 +64,31 @@ async def transcribe(pipeline: RecordingPipeline, request: TranscribeRequest) ->
 async def play(model: Model, samples: Samples) -> Latency | None:
     """Play mono samples at 16 kHz as they would come live; None if nobody speaks in them."""
     sound = np.concatenate((samples, np.zeros(round(_AFTER * SPEECH_RATE), np.float32)))
-    listener, rule = model.listener(), Endpointing()
-    stretches = await model.aside(lambda: [*listener.feed(sound), *listener.flush()])
-    if not stretches:
+    speech = await model.aside(partial(speech_of, sound, model.detector))
+    if speech is None:
         return None
+    begins, ends = speech
     begun = time.monotonic()
     heard = [(time.monotonic() - begun, answer) async for answer in _answers(model, sound)]
     finals = [(at, answer) for at, answer in heard if answer.is_final]
     if not finals:
         return None
-    spoken_from = stretches[0].start + min(rule.before, stretches[0].start)
     return Latency(
-        first=heard[0][0] - spoken_from,
-        final=finals[-1][0] - (stretches[-1].end - rule.after),
+        first=heard[0][0] - begins,
+        final=finals[-1][0] - ends,
         text=" ".join(answer.segment.text for _, answer in finals),
     )
 
 
 async def _answers(model: Model, samples: Samples) -> AsyncGenerator[StreamTranscribeResponse]:
-    pipeline = LivePipeline(model)
-    config = StreamConfig(format="f32le", sample_rate=SPEECH_RATE, interim_results=True)
-    talk = pipeline.converse(StreamTranscribeRequest(config=config), _chunks(samples), _Lane(pipeline))
-    async with aclosing(talk) as answers:
+    pipeline, requests = LivePipeline(model), _live(samples)
+    async with aclosing(pipeline.converse(await anext(requests), requests, _Lane(pipeline))) as answers:
         async for answer in answers:
             yield answer
 
 
-async def _chunks(samples: Samples) -> AsyncGenerator[StreamTranscribeRequest]:
-    """Each when its last sample would have been spoken."""
-    size, begun = round(_CHUNK * SPEECH_RATE), time.monotonic()
-    for start in range(0, len(samples), size):
-        await asyncio.sleep(begun + (start + size) / SPEECH_RATE - time.monotonic())
-        yield StreamTranscribeRequest(audio=samples[start : start + size].tobytes())
+async def _live(samples: Samples) -> AsyncGenerator[StreamTranscribeRequest]:
+    begun = time.monotonic()
+    for due, request in played(samples):
+        await asyncio.sleep(begun + due - time.monotonic())
+        yield cast("StreamTranscribeRequest", request)

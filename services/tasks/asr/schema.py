@@ -1,12 +1,12 @@
 """Requests and answers of speech recognition; fields are those of ``chorale.asr.v1``. All times are seconds."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from services.core.audio import Encoding, Pcm
+from services.core.audio import Pcm
 from services.core.catalog import ModelSpec
 from services.core.schema import Bytes, Record, Request, Response, Usage
 from services.tasks.asr.options import Options, Sound
@@ -118,7 +118,7 @@ class StreamConfig(Options, Sound):
     @property
     def raw(self) -> Pcm:
         """What the samples are."""
-        return Pcm(Encoding(self.format), self.sample_rate, self.channels or 1)
+        return cast("Pcm", self.pcm)  # a stream is of no file
 
 
 class StreamTranscribeRequest(Request):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.core.evaluation import Evaluation
-from services.core.inference import Pipeline
+from services.core.pipelines import Pipeline
 from services.tasks.classification.schema import Classification, ClassifyRequest, ClassifyResponse
 
 _BINS = 15

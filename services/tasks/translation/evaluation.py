@@ -13,7 +13,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from services.core.evaluation import Evaluation
-from services.core.inference import Pipeline
+from services.core.pipelines import Pipeline
 from services.core.schema import MAX_ITEMS
 from services.tasks.translation.languages import Pair
 from services.tasks.translation.pipeline import TranslatePipeline

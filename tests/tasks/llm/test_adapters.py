@@ -14,7 +14,8 @@ from services.core.batching import Batcher
 from services.core.catalog import Catalog, ModelSpec
 from services.core.context import CallContext
 from services.core.errors import Code, ServingError
-from services.core.inference import InferenceService, Loaded, Pipeline
+from services.core.inference import InferenceService, Loaded
+from services.core.pipelines import Pipeline
 from services.core.task import Method, Task
 from services.core.telemetry import BatchTelemetry
 from services.runtime.meters import PrometheusMeter

@@ -1,5 +1,6 @@
 """Bodies of ``/v1/audio/transcriptions`` and ``/v1/audio/translations``, in OpenAI's shape."""
 
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -47,8 +48,9 @@ class _Body(Record):
         )
 
     @property
+    @abstractmethod
     def _more(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """Fields of the request that bodies of this kind say."""
 
 
 class TranscriptionBody(_Body):

@@ -10,6 +10,6 @@ Knows no recogniser and no request. All of it takes CPU time, and none waits.
 
 from services.tasks.asr.voice.detector import VoiceDetector
 from services.tasks.asr.voice.endpoints import Endpointing
-from services.tasks.asr.voice.listener import Listener, Stretch
+from services.tasks.asr.voice.listener import Listener, Stretch, speech_of
 
-__all__ = ["Endpointing", "Listener", "Stretch", "VoiceDetector"]
+__all__ = ["Endpointing", "Listener", "Stretch", "VoiceDetector", "speech_of"]

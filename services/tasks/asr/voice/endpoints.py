@@ -43,13 +43,13 @@ class Frames:
 
     @classmethod
     def of(cls, endpointing: Endpointing, frame_seconds: float) -> "Frames":
-        """At least one each; the sound around a stretch is at most the silence, and counts to its length."""
+        """At least one each; the sound around a stretch is at most the silence, and that a quarter of the longest."""
 
         def frames(seconds: float) -> int:
             return max(1, round(seconds / frame_seconds))
 
-        silence = frames(endpointing.silence)
-        longest = max(int(endpointing.longest / frame_seconds), 4 * silence)
+        longest = max(4, int(endpointing.longest / frame_seconds))
+        silence = min(frames(endpointing.silence), longest // 4)
         return cls(
             silence,
             frames(endpointing.shortest),

@@ -32,6 +32,17 @@ class Stretch:
         return hash((self.start, self.end))
 
 
+def speech_of(samples: Samples, detector: VoiceDetector) -> tuple[float, float] | None:
+    """Seconds at which somebody begins to speak and has ended; None if nobody does. Silence must follow the speech."""
+    rule = Endpointing()
+    listener = Listener(detector, rule)
+    stretches = [*listener.feed(samples), *listener.flush()]
+    if not stretches:
+        return None
+    start = stretches[0].start
+    return start + min(rule.before, start), stretches[-1].end - rule.after
+
+
 class Listener:
     """Listens to one stream, in memory that is bounded by the longest stretch."""
 
