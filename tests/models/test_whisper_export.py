@@ -89,6 +89,7 @@ def test_an_artefact_has_all_that_serving_needs(tmp_path: Path, forms: dict[str,
     there = {str(file.relative_to(artefact)) for file in artefact.rglob("*") if file.is_file()}
     assert there == {
         "vad.onnx",
+        "encoder.onnx",
         "whisper.json",
         "tokenizer.json",
         "ct2/model.bin",

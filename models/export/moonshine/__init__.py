@@ -1,7 +1,7 @@
 """Moonshine (Jeffries et al. 2024) as it is published for onnxruntime -> artefacts of the engine of that name.
 
 - ``source``: opens the published graphs
-- ``graph``: writes new ones
+- ``models.export.graph`` writes new ones
 - ``encoder``, ``decoder`` (with ``layer``): what is computed once for an utterance, and what for each token
 - ``text``: the vocabulary
 

@@ -15,7 +15,7 @@ Speech Recognition for Live Transcription and Voice Commands"; Su et al. 2021, "
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from models.export.moonshine.graph import Graph
+from models.export.graph import Graph
 from models.export.moonshine.layer import Layer
 from models.export.moonshine.source import Published, count_layers
 from services.engines.moonshine.network import POSITIONS

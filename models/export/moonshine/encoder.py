@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from models.export.moonshine.graph import Graph
+from models.export.graph import Graph
 from models.export.moonshine.layer import HEADS
 from models.export.moonshine.source import Published, count_layers
 

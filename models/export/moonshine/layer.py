@@ -3,7 +3,7 @@
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from models.export.moonshine.graph import MICROSOFT, Graph
+from models.export.graph import MICROSOFT, Graph
 from models.export.moonshine.source import Published
 
 HEADS = 8

@@ -8,8 +8,9 @@ The source ``weights`` is a folder with one of
 - a model that was converted for CTranslate2, as faster-whisper has them: ``model.bin``, ``config.json`` and a
   vocabulary; it is taken as it is, and computes in the precision of the catalog entry
 
-The artefact is the same for all: ``ct2/``, ``tokenizer.json``, ``whisper.json`` and ``vad.onnx``. An entry of a catalog
-of one's own (``CHORALE_CATALOG``), in ``asr.yaml``:
+The artefact is the same for all: ``ct2/``, ``encoder.onnx``, ``tokenizer.json``, ``whisper.json`` and ``vad.onnx``. On
+a CPU ``encoder.onnx`` is the encoder, on a GPU CTranslate2's own. An entry of a catalog of one's own
+(``CHORALE_CATALOG``), in ``asr.yaml``:
 
     models:
       - name: whisper-tiny
@@ -33,6 +34,7 @@ of one's own (``CHORALE_CATALOG``), in ``asr.yaml``:
 - ``converted``: those that are CTranslate2's already
 - ``text``: the tokenizer, and what its special tokens say
 - ``ct2``: weights in the precision of the spec
+- ``encoder``: the encoder as a graph; ``variables`` reads what it is made of
 """
 
 from collections.abc import Mapping
@@ -44,6 +46,7 @@ import ctranslate2
 from models.export import ExportError
 from models.export.voice import copy_voice_detector
 from models.export.whisper.ct2 import TYPES, write_config
+from models.export.whisper.encoder import write_encoder
 from models.export.whisper.text import Text, open_text
 from services.core.catalog import ModelSpec
 
@@ -67,7 +70,9 @@ def export_whisper(spec: ModelSpec, sources: Mapping[str, Path], target: Path) -
     model = _opened(target / "ct2", spec)
     settings = text.settings(mels=model.n_mels, positions=POSITIONS, compute_type=TYPES[spec.precision])
     settings.save(target)
-    return {"form": form, "languages": len(settings.languages), "bytes": (target / "ct2" / "model.bin").stat().st_size}
+    report = write_encoder(target / "ct2", spec.precision, target / "encoder.onnx")
+    size = (target / "ct2" / "model.bin").stat().st_size
+    return {"form": form, "languages": len(settings.languages), "bytes": size, **report}
 
 
 def _write_model(spec: ModelSpec, sources: Mapping[str, Path], target: Path) -> tuple[Text, str]:

@@ -11,6 +11,7 @@ from services.core.engine import EngineOptions
 from services.core.errors import Code, ServingError
 from services.core.speech import Abilities, Recognition, Recognized, Segment, Utterance
 from services.engines.whisper.decoding import FALLBACK, Decoded, Window, decode
+from services.engines.whisper.encoder import Encoder, open_encoder
 from services.engines.whisper.features import WINDOW_SECONDS, Floats, LogMel
 from services.engines.whisper.segments import Stretch, stretches
 from services.engines.whisper.settings import WhisperSettings
@@ -31,9 +32,14 @@ class WhisperRecognizer:
     """
 
     def __init__(
-        self, model: ctranslate2.models.Whisper, settings: WhisperSettings, text: WhisperText, context: int
+        self,
+        model: ctranslate2.models.Whisper,
+        encoder: Encoder,
+        settings: WhisperSettings,
+        text: WhisperText,
+        context: int,
     ) -> None:
-        self._model: ctranslate2.models.Whisper | None = model
+        self._networks: tuple[ctranslate2.models.Whisper, Encoder] | None = (model, encoder)
         self._settings = settings
         self._text = text
         self._context = context
@@ -42,7 +48,7 @@ class WhisperRecognizer:
 
     @classmethod
     def load(cls, artefact: Path, options: EngineOptions) -> Self:
-        """Open ``ct2/``, ``tokenizer.json`` and ``whisper.json``."""
+        """Open ``ct2/``, ``encoder.onnx``, ``tokenizer.json`` and ``whisper.json``."""
         settings = WhisperSettings.load(artefact)
         context = min(options.context or settings.positions, settings.positions)
         model = ctranslate2.models.Whisper(
@@ -52,7 +58,8 @@ class WhisperRecognizer:
             inter_threads=options.lanes,
             intra_threads=options.threads,
         )
-        return cls(model, settings, WhisperText.load(artefact, settings, context), context)
+        encoder = open_encoder(artefact, model, options)
+        return cls(model, encoder, settings, WhisperText.load(artefact, settings, context), context)
 
     @property
     def abilities(self) -> Abilities:
@@ -81,15 +88,14 @@ class WhisperRecognizer:
         Raises:
             ValueError: an utterance is longer than a window, or empty.
         """
-        model = self._model
-        if model is None:
+        if self._networks is None:
             raise RuntimeError("the engine is closed")
+        model, encoder = self._networks
         if not batch:
             return []
         if not all(0 < one.seconds <= WINDOW_SECONDS for one in batch):
             raise ValueError(f"an utterance is empty or longer than {WINDOW_SECONDS} s")
-        features = ctranslate2.StorageView.from_array(self._log_mel.batch([one.samples for one in batch]))
-        encoded = np.array(model.encode(features, to_cpu=True))
+        encoded = encoder.encode(self._log_mel.batch([one.samples for one in batch]))
         languages = self._languages(model, batch, encoded)
         windows = [self._window(one, language) for one, (language, _) in zip(batch, languages, strict=True)]
         decoded = decode(model, self._text, encoded, windows, self._context)
@@ -97,8 +103,8 @@ class WhisperRecognizer:
         return with_words(model, self._text, encoded, list(zip(batch, found, strict=True)))
 
     def close(self) -> None:
-        """Drop the model. Pipelines may share an engine, so it may be closed more than once."""
-        self._model = None
+        """Drop the networks. Pipelines may share an engine, so it may be closed more than once."""
+        self._networks = None
 
     def _languages(
         self, model: ctranslate2.models.Whisper, batch: Sequence[Utterance], encoded: Floats
