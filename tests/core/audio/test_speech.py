@@ -8,18 +8,12 @@ import soundfile
 
 from services.core.audio import blocks, decode
 from tests.core.audio.sounds import encoded, loudness
-
-FOLDERS = (parent / "shared" / "data" / "speech" for parent in Path(__file__).parents)
-SPEECH = next((folder for folder in FOLDERS if folder.is_dir()), None)
-pytestmark = pytest.mark.skipif(SPEECH is None, reason="no shared/data/speech above the repository")
+from tests.recordings import recordings
 
 
 def clips() -> list[Path]:
-    assert SPEECH is not None
-    return [
-        SPEECH / "jfk.flac",
-        *(sorted(folder.rglob("*.flac"))[0] for folder in sorted(SPEECH.iterdir()) if folder.is_dir()),
-    ]
+    folders = sorted(folder for folder in recordings().iterdir() if folder.is_dir())
+    return [recordings("jfk.flac"), *(sorted(folder.rglob("*.flac"))[0] for folder in folders)]
 
 
 def test_clips_keep_their_length_and_are_heard() -> None:

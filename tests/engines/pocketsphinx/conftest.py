@@ -14,16 +14,12 @@ from services.core.catalog import ModelSpec
 from services.core.engine import EngineOptions
 from services.core.settings import BUNDLED_CATALOG
 from services.engines.pocketsphinx.recognizer import SphinxRecognizer
-
-SPEECH = Path(__file__).parents[4] / "shared" / "data" / "speech"
+from tests.recordings import recordings
 
 
 def recording(name: str) -> Samples:
     """A file of shared/data/speech, whole."""
-    file = SPEECH / name
-    if not file.is_file():
-        pytest.skip(f"needs {name}, which is not ours to ship")
-    return decode(file.read_bytes())
+    return decode(recordings(name).read_bytes())
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.core.audio import SPEECH_RATE, Samples
+from services.core.audio import SPEECH_RATE, Samples, decode
 from services.tasks.asr.voice import Endpointing, Listener, Stretch
+from tests.recordings import recordings
 from tests.tasks.asr.recognizing import DETECTOR, SPEECH, speech
 
 LONG = speech(3)
@@ -27,6 +28,13 @@ def test_speech_is_found_and_silence_is_not() -> None:
         begins = 1 + number * (len(SPEECH) / SPEECH_RATE + 1)
         assert begins - 0.35 < stretch.start < begins + 0.4
         assert np.array_equal(stretch.samples, LONG[round(stretch.start * SPEECH_RATE) :][: len(stretch.samples)])
+
+
+def test_a_quiet_word_at_the_very_beginning_is_found() -> None:
+    words = [decode(file.read_bytes()) for file in sorted(recordings("fsdd").glob("*_theo_*.flac"))[::5]]
+    missed = [number for number, samples in enumerate(words) if not listened(samples, [])]
+    assert len(words) == 100
+    assert missed == []
 
 
 @settings(max_examples=15)
