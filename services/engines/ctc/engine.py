@@ -1,8 +1,8 @@
 """The ``ctc`` engine: utterances -> logits -> the likeliest texts -> words.
 
-Without language model, hot words and alternatives the best token of each frame is taken, which costs next to nothing;
-else prefixes are searched. Word times are of the most probable path of the text that was chosen: networks trained with
-CTC tell a token within a frame or two, mostly after its sound began, so words seem shorter than they are.
+Without language model, word bonus, hot words and alternatives the best token of each frame is taken, which costs next
+to nothing; else prefixes are searched. Word times are of the most probable path of the text that was chosen: networks
+trained with CTC tell a token within a frame or two, mostly after its sound began, so words seem shorter than they are.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.network import Network
 from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Posteriors, posteriors
-from services.engines.ctc.scoring import Both, Language, LanguageScorer, NothingAdded
+from services.engines.ctc.scoring import Both, Language, LanguageScorer, EachToken
 from services.engines.ctc.texts import Scorer, Text, Width
 from services.engines.ctc.vocabulary import Vocabulary
 
@@ -115,7 +115,7 @@ class CtcRecognizer:
     def _texts(self, heard: Posteriors, recognition: Recognition) -> list[Text]:
         """Best first, one at least."""
         settings = self._settings
-        searched = self._language or recognition.hot_words or recognition.hypotheses > 1
+        searched = self._language or settings.word_bonus or recognition.hot_words or recognition.hypotheses > 1
         if not searched:
             return [best_path(heard, settings.blank, self._vocabulary)]
         scorer, width = self._scorer(recognition.hot_words), Width(settings.beam)
@@ -127,11 +127,16 @@ class CtcRecognizer:
         if phrases:
             spelled = (vocabulary.spelled(phrase) for phrase in phrases)
             hot = HotWords((labels for labels in spelled if labels), vocabulary, self._settings.hot_bonus)
+        scorer = self._without_hot_words(phrases)
+        return Both(scorer, hot) if hot else scorer
+
+    def _without_hot_words(self, phrases: Sequence[str]) -> Scorer[Any]:
+        """Whose words the language model at least takes for known."""
+        vocabulary = self._vocabulary
         if self._language is None:
-            return hot or NothingAdded(vocabulary.size)
+            return EachToken(vocabulary.size, self._settings.word_bonus)
         words = (word for phrase in phrases for word in vocabulary.folded(phrase).split())
-        language = LanguageScorer(self._language, vocabulary, Lexicon(words, vocabulary.written, vocabulary.size))
-        return Both(language, hot) if hot else language
+        return LanguageScorer(self._language, vocabulary, Lexicon(words, vocabulary.written, vocabulary.size))
 
     def _segment(self, utterance: Utterance, heard: Posteriors, text: Text) -> Segment:
         words = self._words(utterance, heard, text) if utterance.recognition.word_times else ()

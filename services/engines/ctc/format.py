@@ -71,8 +71,11 @@ class CtcFormat(_Record):
     seconds: float = Field(default=30.0, gt=0)
     """Longest utterance."""
     beam: int = Field(default=16, ge=1, le=256)
-    """Texts kept at each frame while searching: with a language model, with hot words, or for several hypotheses.
+    """Texts kept at each frame while searching: with a language model, a word bonus, hot words, or for several hypotheses.
     Without these, the best token of each frame is taken."""
+    word_bonus: float = Field(default=0.0, le=0)
+    """Added, in natural logarithms, for each token that is a whole word; if it is not 0, texts are always searched. Less
+    than 0, it takes more than a frame or two to make a word: of networks that tell a word in every frame of it."""
     hot_bonus: float = Field(default=1.5, ge=0)
     """Added, in natural logarithms, for each letter of a hot word that is written."""
     language_model: LanguageModelSettings | None = None
@@ -84,6 +87,10 @@ class CtcFormat(_Record):
             raise ValueError(f"the vocabulary has {len(self.tokens)} tokens; blank, delimiter and silent are ids in it")
         if len(set(special)) < len(special):
             raise ValueError("blank, delimiter and silent are different ids")
+        if self.word_bonus and self.delimiter is not None:
+            raise ValueError(
+                "only tokens that are whole words have a word bonus; with letters, it is the language model's"
+            )
         written = [token for number, token in enumerate(self.tokens) if number not in special]
         if not written or not all(written) or any(token != "".join(token.split()) for token in written):
             raise ValueError("at least one token is written, and those that are have no spaces and are not empty")

@@ -7,6 +7,7 @@ letters, a word counts when it is over; ``unknown`` counts as soon as no known w
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Generic
 
 import numpy as np
 
@@ -15,18 +16,23 @@ from services.engines.ctc.hot_words import HotPlace, HotWords
 from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.ngrams import History, NGrams
 from services.engines.ctc.posteriors import Floats
-from services.engines.ctc.texts import Scorer
+from services.engines.ctc.texts import PlaceT, Scorer
 from services.engines.ctc.vocabulary import Vocabulary
 
 Place = tuple[History, str]
 """Words before, and letters of the one that is being written."""
 
 
-class NothingAdded:
-    """The scorer of texts that only their sound is known of."""
+class EachToken:
+    """The scorer of texts that only their sound is known of: each token adds the same, wherever it is.
 
-    def __init__(self, tokens: int) -> None:
-        self._zeros = np.zeros(tokens)
+    Args:
+        tokens: of the vocabulary.
+        bonus: natural logarithm.
+    """
+
+    def __init__(self, tokens: int, bonus: float = 0.0) -> None:
+        self._gains = np.full(tokens, bonus)
 
     def first(self) -> None:
         """It knows no places."""
@@ -35,8 +41,8 @@ class NothingAdded:
         """It knows no places."""
 
     def gains(self, place: None) -> Floats:
-        """Nothing."""
-        return self._zeros
+        """The same everywhere."""
+        return self._gains
 
     def end(self, place: None) -> float:
         """Nothing."""
@@ -129,25 +135,25 @@ class LanguageScorer:
         return found
 
 
-class Both:
-    """A `Scorer` by language model and hot words."""
+class Both(Generic[PlaceT]):
+    """A `Scorer` by another one and hot words."""
 
-    def __init__(self, language: Scorer[Place], hot: HotWords) -> None:
-        self._language = language
+    def __init__(self, other: Scorer[PlaceT], hot: HotWords) -> None:
+        self._other = other
         self._hot = hot
 
-    def first(self) -> tuple[Place, HotPlace]:
+    def first(self) -> tuple[PlaceT, HotPlace]:
         """Of each."""
-        return self._language.first(), self._hot.first()
+        return self._other.first(), self._hot.first()
 
-    def after(self, place: tuple[Place, HotPlace], token: int) -> tuple[Place, HotPlace]:
+    def after(self, place: tuple[PlaceT, HotPlace], token: int) -> tuple[PlaceT, HotPlace]:
         """Of each."""
-        return self._language.after(place[0], token), self._hot.after(place[1], token)
+        return self._other.after(place[0], token), self._hot.after(place[1], token)
 
-    def gains(self, place: tuple[Place, HotPlace]) -> Floats:
+    def gains(self, place: tuple[PlaceT, HotPlace]) -> Floats:
         """Of both."""
-        return self._language.gains(place[0]) + self._hot.gains(place[1])
+        return self._other.gains(place[0]) + self._hot.gains(place[1])
 
-    def end(self, place: tuple[Place, HotPlace]) -> float:
+    def end(self, place: tuple[PlaceT, HotPlace]) -> float:
         """Of both."""
-        return self._language.end(place[0]) + self._hot.end(place[1])
+        return self._other.end(place[0]) + self._hot.end(place[1])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.engines.ctc.alignment import align
 from services.engines.ctc.beam import PrefixSearch
@@ -18,7 +19,7 @@ from services.engines.ctc.hot_words import HotWords
 from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Floats, Posteriors, posteriors
-from services.engines.ctc.scoring import Both, Language, LanguageScorer, NothingAdded
+from services.engines.ctc.scoring import Both, Language, LanguageScorer, EachToken
 from services.engines.ctc.texts import Width
 from services.engines.ctc.vocabulary import Labels, Vocabulary
 from tests.engines.ctc.models import write_bigrams
@@ -56,12 +57,28 @@ def every_text(form: CtcFormat, chances: Floats) -> dict[Labels, float]:
 def test_a_wide_beam_finds_every_text_with_its_exact_probability(form: CtcFormat, frames: int, seed: int) -> None:
     chances = heard(form, frames, seed).chances
     expected = every_text(form, chances)
-    found = PrefixSearch(form.blank, form.delimiter, NothingAdded(len(form.tokens)), ALL).texts(chances)
+    found = PrefixSearch(form.blank, form.delimiter, EachToken(len(form.tokens)), ALL).texts(chances)
     assert {text.labels for text in found} == set(expected)
     for text in found:
         assert text.chance == pytest.approx(expected[text.labels], abs=1e-9)
         assert text.score == text.chance
     assert [text.score for text in found] == sorted((text.score for text in found), reverse=True)
+
+
+def test_a_word_bonus_takes_more_than_a_frame_for_a_word() -> None:
+    rows = np.array([[0.1, 0.8, 0.1], [0.1, 0.8, 0.1], [0.1, 0.3, 0.6], [0.1, 0.8, 0.1], [0.8, 0.1, 0.1]])
+    found = [PrefixSearch(0, None, EachToken(3, bonus), ALL).texts(np.log(rows)) for bonus in (0.0, -3.0, -20.0)]
+    assert [texts[0].labels for texts in found] == [(1, 2, 1), (1,), ()]
+    for texts in found[1:]:  # by sound they are what they were
+        assert {text.labels: text.chance for text in texts} == pytest.approx(
+            {text.labels: text.chance for text in found[0]}
+        )
+
+
+@pytest.mark.parametrize(("delimiter", "bonus"), [(1, -1.0), (None, 1.0), (None, float("nan"))])
+def test_what_is_no_word_bonus_is_refused(delimiter: int | None, bonus: float) -> None:
+    with pytest.raises(ValidationError, match="word_bonus|word bonus"):
+        CtcFormat.model_validate(WORDS.model_dump() | {"delimiter": delimiter, "word_bonus": bonus, "silent": ()})
 
 
 def added(text: str, language: Language, phrases: tuple[str, ...], bonus: float) -> float:
@@ -119,7 +136,7 @@ def test_a_language_model_changes_a_decision(bigrams: NGrams) -> None:
     vocabulary = Vocabulary(LETTERS)
     language = Language.of(bigrams, LanguageModelSettings(weight=1, word_bonus=0), vocabulary)
     scorer = LanguageScorer(language, vocabulary, Lexicon((), {}, 4))
-    sound, both = (PrefixSearch(0, 1, one, Width(16)).texts(chances)[0] for one in (NothingAdded(4), scorer))
+    sound, both = (PrefixSearch(0, 1, one, Width(16)).texts(chances)[0] for one in (EachToken(4), scorer))
     assert [vocabulary.text(best.labels) for best in (sound, both)] == ["ba", "ab"]
     assert both.score == pytest.approx(np.log(0.2025) - 1.4 * np.log(10), abs=1e-6)
 
@@ -140,7 +157,7 @@ def test_the_best_path_is_the_greedy_one_and_alignment_finds_it(frames: int, see
 @given(frames=st.integers(1, 30), seed=st.integers(0, 10_000), beam=st.sampled_from([1, 4, 16]))
 def test_no_beam_claims_more_than_there_is(frames: int, seed: int, beam: int) -> None:
     chances = heard(LETTERS, frames, seed).chances
-    found = PrefixSearch(0, 1, NothingAdded(4), Width(beam)).texts(chances)
+    found = PrefixSearch(0, 1, EachToken(4), Width(beam)).texts(chances)
     assert 1 <= len(found) <= beam
     assert len({text.labels for text in found}) == len(found)
     assert np.logaddexp.reduce([text.chance for text in found]) <= 1e-9
@@ -168,5 +185,5 @@ def test_a_beam_of_16_takes_less_than_a_fiftieth_of_the_sound(with_language: boo
     scorer = LanguageScorer(language, vocabulary, Lexicon((), {}, vocabulary.size))
     chances = posteriors(logits.astype(np.float32), form).chances
     started = process_time()
-    PrefixSearch(0, 1, scorer if with_language else NothingAdded(vocabulary.size), Width(16)).texts(chances)
+    PrefixSearch(0, 1, scorer if with_language else EachToken(vocabulary.size), Width(16)).texts(chances)
     assert (process_time() - started) / 20 < 0.02
