@@ -22,7 +22,7 @@ from services.engines.ctc.lexicon import Lexicon
 from services.engines.ctc.network import Network
 from services.engines.ctc.ngrams import NGrams
 from services.engines.ctc.posteriors import Posteriors, posteriors
-from services.engines.ctc.scoring import Both, Language, LanguageScorer, EachToken
+from services.engines.ctc.scoring import Both, EachToken, Language, LanguageScorer
 from services.engines.ctc.texts import Scorer, Text, Width
 from services.engines.ctc.vocabulary import Vocabulary
 
