@@ -39,6 +39,8 @@ def described(settings: Settings) -> CtcFormat:
     return CtcFormat(
         tokens=settings.tokens,
         blank=0,
+        silent=settings.silent,
+        word_bonus=settings.word_bonus,
         frame_seconds=2 * STRIDE / SPEECH_RATE,
         frame_offset=((FIELD - STRIDE) / 2 - SILENCE) / SPEECH_RATE,
         languages=settings.languages,

@@ -23,7 +23,11 @@ class Settings(BaseModel):
 
     sizes: NetworkSizes
     tokens: tuple[str, ...]
-    """By id: the blank, then words."""
+    """By id: the blank, then words, then those that write nothing."""
+    silent: tuple[int, ...] = ()
+    """Ids of the latter."""
+    word_bonus: float = 0.0
+    """`CtcFormat.word_bonus`."""
     languages: tuple[LanguageCode, ...]
     seconds: float
     """Longest utterance."""

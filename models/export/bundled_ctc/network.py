@@ -1,9 +1,9 @@
 """The network that spots words in what the trunk hears: states -> log probabilities of words, frame by frame.
 
-Shared by training and export. Knows no data, no words and no sound (see `trunk`).
+Shared by training and export. Knows no data, no words and no sound (see `trunk`). Words are told in every frame of
+them, and read as CTC's tokens are: those of frames in a row are one.
 
-Sources: CTC, Graves et al. 2006; residual convolutions over time as in QuartzNet, Kriman et al. 2020
-(arXiv:1910.10261).
+Source: residual convolutions over time as in QuartzNet, Kriman et al. 2020 (arXiv:1910.10261).
 """
 
 import torch

@@ -1,14 +1,15 @@
 """What Moonshine (Jeffries et al. 2024, arXiv:2410.15608) makes of sound: the first layers of its published encoder.
 
 Waveform [batch, samples] -> states [batch, frames, 288], one every 24 ms. Before them, each waveform is brought to one
-loudness, whatever silence it has, and gets some silence at both ends. The numbers are the published int8 and fp32 ones;
-convolutions are kept as float16.
+loudness, whatever silence it has, and gets some silence at both ends, as quiet rooms have it. The numbers are the
+published int8 and fp32 ones; convolutions are kept as float16.
 """
 
 from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from models.export import ExportError
@@ -23,6 +24,8 @@ STRIDE, FIELD = 384, 895
 """Samples from one frame to the next, and seen by one."""
 SILENCE = 12 * STRIDE
 """Samples put before and after each waveform: a word that is cut tightly is not understood without."""
+_NOISE = 5e-4
+"""Root mean square of the noise in them, about 45 dB below speech."""
 OPSET = 18
 _LOUDNESS = 0.1
 """What the root of the fourth powers' sum over the squares' is made: speech counts, and silence does not."""
@@ -87,6 +90,11 @@ def _halve(graph: GraphProto) -> None:
     graph.node.extend(nodes)
 
 
+def _silence() -> NDArray[np.float32]:
+    """Noise [1, samples]; after digital silence, a word that is cut tightly begins with a click."""
+    return np.random.default_rng(1).normal(0, _NOISE, (1, SILENCE)).astype(np.float32)
+
+
 def _evened() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     """Nodes that make ``evened``, with its mask, of ``input_values``, and their constants."""
     node = helper.make_node
@@ -101,13 +109,17 @@ def _evened() -> tuple[list[onnx.NodeProto], list[TensorProto]]:
         node("Sqrt", ["ratio_floor"], ["level"]),
         node("Div", ["wanted", "level"], ["gain"]),
         node("Mul", ["input_values", "gain"], ["loud"]),
-        node("Pad", ["loud", "around"], ["evened"]),
+        node("Shape", ["loud"], ["rows"], end=1),
+        node("Concat", ["rows", "silence_samples"], ["silence_shape"], axis=0),
+        node("Expand", ["silence", "silence_shape"], ["around"]),
+        node("Concat", ["around", "loud", "around"], ["evened"], axis=1),
         node("Shape", ["evened"], ["shape"]),
         node("ConstantOfShape", ["shape"], ["attention_mask"], value=numpy_helper.from_array(np.array([1], np.int64))),
     ]
     constants = [
         numpy_helper.from_array(np.array([1], np.int64), "over_time"),
-        numpy_helper.from_array(np.array([0, SILENCE, 0, SILENCE], np.int64), "around"),
+        numpy_helper.from_array(np.array([SILENCE], np.int64), "silence_samples"),
+        numpy_helper.from_array(_silence(), "silence"),
         numpy_helper.from_array(np.array(_QUIETEST, np.float32), "quietest"),
         numpy_helper.from_array(np.array(_LOUDNESS, np.float32), "wanted"),
     ]

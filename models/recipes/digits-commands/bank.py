@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clips import Clip, load, read_digits, read_others, save
 from config import Config
-from synthesis import held_out_voices, say_others, say_phrases, say_words, voices
+from synthesis import held_out_voices, say_others, say_words, voices
 
 SOUND_ALIKE = frozenset({"to", "too", "for", "fore", "won", "ate", "know", "write", "wright", "rite", "oh", "o", "nay"})
 """Words that sound like one of the vocabulary, or nearly: no examples of other speech."""
@@ -23,7 +23,6 @@ class Bank:
     Args:
         digits: recorded, one word each.
         words: synthetic, one word each.
-        phrases: synthetic, several words each.
         others: synthetic words that are none of the vocabulary.
         recorded_others: sentences without a word of the vocabulary.
         held_out: synthetic words by voices that nothing is learned from.
@@ -32,7 +31,6 @@ class Bank:
 
     digits: list[Clip]
     words: list[Clip]
-    phrases: list[Clip]
     others: list[Clip]
     recorded_others: list[Clip]
     held_out: list[Clip]
@@ -52,13 +50,12 @@ def gather(config: Config, data: Path, work: Path) -> Bank:
 
 
 def _synthetic(config: Config, data: Path, work: Path) -> dict[str, list[Clip]]:
-    names = ("words", "phrases", "others", "held_out")
+    names = ("words", "others", "held_out")
     if not all((work / f"{name}.npz").exists() for name in names):
         rng, made = random.Random(config.seed), config.synthesis  # noqa: S311  # the same for the same seed
         speakers = voices(made.speakers, rng)
         texts = _other_words(data / "ljspeech_sentences.txt", config.words)
         save(say_words(config.words, held_out_voices(made.held_out, rng)), work / "held_out.npz")
-        save(say_phrases(config.words, made, speakers, rng), work / "phrases.npz")
         save(say_others(texts, made, speakers, rng), work / "others.npz")
         save(say_words(config.words, speakers), work / "words.npz")
     return {name: load(work / f"{name}.npz") for name in names}

@@ -1,4 +1,4 @@
-"""What the trunk heard -> batches of tensors. Knows tokens and the network's input."""
+"""What the trunk heard -> batches of tensors. Knows the network's input."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import torch
 from features import Heard
 from numpy.random import Generator
+from targets import allowed
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+_SORTED = 8
+"""Batches that are sorted by length together."""
 _STEP = 32
 """States come in multiples of it: kernels of a convolution are compiled anew for each length."""
 
@@ -19,40 +22,37 @@ class Batch:
     """Some examples, padded at their ends.
 
     Args:
-        states: [batch, frames, width].
-        mask: [batch, frames, 1], 1 before the end.
-        tokens: [all words], one example's after the other's.
-        counts: [batch], words of each.
+        states: [batch, states, width].
+        mask: [batch, states, 1], 1 before the end.
+        allowed: bool [batch, frames, tokens], what may be told; all of it after the end. A frame is two states.
     """
 
     states: Tensor
     mask: Tensor
-    tokens: Tensor
-    counts: Tensor
-
-    @property
-    def frames(self) -> Tensor:
-        """[batch], of what the network tells: one for two states."""
-        return (self.mask.sum((1, 2)).long() + 1) // 2
+    allowed: Tensor
 
 
-def collate(heard: Sequence[Heard], words: Sequence[str]) -> Batch:
-    """Pad them and look up their tokens: a word's place in the vocabulary, from 1 on."""
-    numbers = {word: number for number, word in enumerate(words, start=1)}
+def collate(heard: Sequence[Heard], tokens: Sequence[str]) -> Batch:
+    """Pad them, and see what may be told of them."""
     states = pad_sequence([torch.from_numpy(one.states).float() for one in heard], batch_first=True)
-    frames = torch.tensor([len(one.states) for one in heard])
+    lengths = torch.tensor([len(one.states) for one in heard])
     states = functional.pad(states, (0, 0, 0, -states.shape[1] % _STEP))
-    mask = (torch.arange(states.shape[1])[None] < frames[:, None]).float()[:, :, None]
-    tokens = torch.tensor([numbers[word] for one in heard for word in one.words], dtype=torch.long)
-    return Batch(states, mask, tokens, torch.tensor([len(one.words) for one in heard]))
+    mask = (torch.arange(states.shape[1])[None] < lengths[:, None]).float()[:, :, None]
+    right = torch.ones(len(heard), states.shape[1] // 2, len(tokens), dtype=torch.bool)
+    for row, one in zip(right, heard, strict=True):
+        frames = (len(one.states) + 1) // 2
+        row[:frames] = torch.from_numpy(allowed(one.spans, frames, tokens))
+    return Batch(states, mask, right)
 
 
-def batches(heard: Sequence[Heard], words: Sequence[str], size: int, rng: Generator) -> Iterator[Batch]:
-    """For ever, each time in another order."""
+def batches(heard: Sequence[Heard], tokens: Sequence[str], size: int, rng: Generator) -> Iterator[Batch]:
+    """For ever, each time in another order; those in a batch are about equally long."""
     while True:
         order = rng.permutation(len(heard))
-        for first in range(0, len(order) - size + 1, size):
-            yield collate([heard[n] for n in order[first : first + size]], words)
+        for first in range(0, len(order) - size * _SORTED + 1, size * _SORTED):
+            some = sorted(order[first : first + size * _SORTED], key=lambda n: len(heard[n].states))
+            for group in rng.permutation(_SORTED):
+                yield collate([heard[n] for n in some[group * size : (group + 1) * size]], tokens)
 
 
 def hide(states: Tensor, rng: Generator, frames: int = 5) -> Tensor:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from config import Config
+from config import OTHER, Config
 from trainer import sizes
 
 from models.export.bundled_ctc.checkpoint import Settings, save
@@ -13,9 +13,21 @@ NAME = Path(__file__).resolve().parent.name
 SECONDS = 15.0
 
 
+def settings(config: Config) -> Settings:
+    """What the weights are, and how they are used."""
+    tokens = config.tokens
+    return Settings(
+        sizes=sizes(config),
+        tokens=tokens,
+        silent=(tokens.index(OTHER),),
+        languages=("en",),
+        seconds=SECONDS,
+        word_bonus=config.spotting.word,
+    )
+
+
 def write_weights(network: Network, config: Config, out: Path | None = None) -> Path:
     """Write ``model.safetensors`` and ``config.json``; returns their folder."""
     target = out or WEIGHTS / NAME
-    tokens = ("<blank>", *config.words)
-    save(network, Settings(sizes=sizes(config), tokens=tokens, languages=("en",), seconds=SECONDS), target)
+    save(network, settings(config), target)
     return target

@@ -5,6 +5,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+BLANK, OTHER = "<blank>", "<other>"
+"""Tokens for silence, and for speech that is none of the words."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -15,7 +18,6 @@ class SynthesisConfig(_Part):
 
     speakers: int
     held_out: int
-    phrases: int
     others: int
 
 
@@ -28,16 +30,23 @@ class MixingConfig(_Part):
     """Of the words of speakers who are people: digits."""
     commands: float
     """Of the synthetic words."""
-    phrases: float
     others: float
     recorded_others: float
     """Of the clips that are other speech."""
+    others_longest: float
+    """Seconds of other speech."""
     longest: int
     """Words."""
+    repeated: float
+    """Of the words after the first: the same once more."""
     gap: float
     """Seconds, at most, between words."""
     padding: float
     """Seconds, at most, of silence at either end."""
+    tight: float
+    """Have no silence at the ends."""
+    narrow: float
+    """Have nothing above 4 kHz."""
     speed: tuple[float, float]
     noisy: float
     snr: tuple[float, float]
@@ -67,6 +76,15 @@ class TrainingConfig(_Part):
     dropout: float
 
 
+class SpottingConfig(_Part):
+    """How what the network says is weighed, in natural logarithms."""
+
+    digits: float
+    """Added to those of digits: they were learned from people, commands were not."""
+    word: float
+    """Added for each word that is written; less than 0."""
+
+
 class Config(_Part):
     """All of it."""
 
@@ -77,11 +95,17 @@ class Config(_Part):
     mixing: MixingConfig
     network: NetworkConfig
     training: TrainingConfig
+    spotting: SpottingConfig
 
     @property
     def words(self) -> tuple[str, ...]:
         """The vocabulary; word ``n`` is token ``n + 1``, for 0 is the blank."""
         return self.digits + self.commands
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All of them, that of other speech last."""
+        return (BLANK, *self.words, OTHER)
 
 
 def load_config(file: Path) -> Config:

@@ -5,12 +5,13 @@ Knows the trunk's graph. Does not know what is learned from its states.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from clips import Wave
-from mixing import Example
+from mixing import Example, Span
 from numpy.typing import NDArray
 
 from models.export.bundled_ctc.trunk import open_trunk
@@ -22,12 +23,12 @@ class Heard:
 
     Args:
         states: float16 [frames, width].
-        words: to be written.
+        spans: what is said where.
         speakers: whose voices are in it.
     """
 
     states: NDArray[np.float16]
-    words: tuple[str, ...]
+    spans: tuple[Span, ...]
     speakers: tuple[str, ...]
 
 
@@ -48,17 +49,20 @@ class Trunk:
 
 def hear(trunk: Trunk, examples: Iterable[Example]) -> list[Heard]:
     """Each of them."""
-    return [Heard(trunk.states(one.wave).astype(np.float16), one.words, one.speakers) for one in examples]
+    return [Heard(trunk.states(one.wave).astype(np.float16), one.spans, one.speakers) for one in examples]
 
 
 def save(heard: list[Heard], file: Path) -> None:
     """Write them as one file, whole or not at all."""
     new = file.with_suffix(".new.npz")
+    spans = [span for one in heard for span in one.spans]
     np.savez(
         new,
         states=np.concatenate([one.states for one in heard]),
         frames=np.array([len(one.states) for one in heard]),
-        words=np.array([" ".join(one.words) for one in heard]),
+        counts=np.array([len(one.spans) for one in heard]),
+        places=np.array([(span.first, span.end) for span in spans]),
+        words=np.array([span.word for span in spans]),
         speakers=np.array([" ".join(one.speakers) for one in heard]),
     )
     new.replace(file)
@@ -68,5 +72,7 @@ def load(file: Path) -> list[Heard]:
     """Read what `save` wrote."""
     with np.load(file, allow_pickle=False) as kept:
         pieces = np.split(kept["states"], np.cumsum(kept["frames"])[:-1])
-        rows = zip(pieces, kept["words"], kept["speakers"], strict=True)
-        return [Heard(states, tuple(str(words).split()), tuple(str(who).split())) for states, words, who in rows]
+        rows = zip(kept["places"].tolist(), kept["words"].tolist(), strict=True)
+        spans = (Span(first, end, word) for (first, end), word in rows)
+        whole = zip(pieces, kept["counts"].tolist(), kept["speakers"].tolist(), strict=True)
+        return [Heard(states, tuple(islice(spans, count)), tuple(who.split())) for states, count, who in whole]

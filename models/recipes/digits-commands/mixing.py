@@ -8,7 +8,17 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from augmentation import add_noise, babble, change_speed, coloured_noise, crop, cut_ends, normalize, reverberate
+from augmentation import (
+    add_noise,
+    babble,
+    change_speed,
+    coloured_noise,
+    crop,
+    cut_ends,
+    narrowed,
+    normalize,
+    reverberate,
+)
 from bank import Bank
 from clips import RATE, Clip, Wave
 from config import MixingConfig
@@ -19,12 +29,32 @@ _NOISE_SECONDS = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Where something is said.
+
+    Args:
+        first: sample.
+        end: sample after the last.
+        word: of the vocabulary; empty for other speech.
+    """
+
+    first: int
+    end: int
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
-    """What is heard, what is to be written, and whose voices are in it."""
+    """What is heard, what is said where, in the order of time, and whose voices are in it."""
 
     wave: Wave
-    words: tuple[str, ...]
+    spans: tuple[Span, ...]
     speakers: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> list[str]:
+        """What is to be written."""
+        return [span.word for span in self.spans if span.word]
 
 
 class Mixer:
@@ -46,23 +76,21 @@ class Mixer:
 
     def draw(self) -> Example:
         """One example."""
-        kind = self._rng.random()
-        if kind < self._config.others:
-            clips = [self._other()]
-        elif kind < self._config.others + self._config.phrases:
-            clips = [self._one(self._bank.phrases)]
-        else:
-            clips = self._words()
+        clips = [self._other()] if self._chance(self._config.others) else self._words()
         speed = self._rng.uniform(*self._config.speed)
         waves = [normalize(cut_ends(change_speed(clip.wave, speed), self._rng)) for clip in clips]
-        words = tuple(word for clip in clips for word in clip.words)
-        return Example(self._heard(self._joined(waves)), words, tuple(clip.speaker for clip in clips if clip.speaker))
+        wave, spans = self._joined(waves, [" ".join(clip.words) for clip in clips])
+        return Example(self._heard(wave), spans, tuple(clip.speaker for clip in clips if clip.speaker))
 
     def _words(self) -> list[Clip]:
         """Some words, mostly by one speaker, now and then with something else among them."""
         draw = self._speaker()
         count = min(1 + int(self._rng.geometric(0.4)), self._config.longest + 1) - 1
-        clips = [self._one((draw if self._chance(0.85) else self._speaker())()) for _ in range(count)]
+        clips: list[Clip] = []
+        while len(clips) < count:
+            several = (draw if self._chance(0.85) else self._speaker())()
+            again = [clip for clip in several if clips and clip.words == clips[-1].words]
+            clips.append(self._one(again if again and self._chance(self._config.repeated) else several))
         if self._chance(0.05):
             clips.insert(int(self._rng.integers(0, count + 1)), self._other())
         return clips
@@ -78,16 +106,19 @@ class Mixer:
     def _other(self) -> Clip:
         if not self._chance(self._config.recorded_others):
             return self._one(self._bank.others)
-        piece = crop(self._one(self._bank.recorded_others).wave, self._rng, 0.3, 2.5)
+        piece = crop(self._one(self._bank.recorded_others).wave, self._rng, 0.3, self._config.others_longest)
         return Clip((piece * 32767).astype(np.int16), (), "")
 
-    def _joined(self, waves: Sequence[Wave]) -> Wave:
-        """All of them at slightly different levels, with silence between and around them."""
-        parts = [self._silence(self._config.padding)]
-        for wave in waves:
+    def _joined(self, waves: Sequence[Wave], words: Sequence[str]) -> tuple[Wave, tuple[Span, ...]]:
+        """All of them at slightly different levels, with silence between and, mostly, around them."""
+        padding = 0.0 if self._chance(self._config.tight) else self._config.padding
+        parts, spans = [self._silence(padding)], []
+        for wave, word in zip(waves, words, strict=True):
+            first = sum(map(len, parts))
+            spans.append(Span(first, first + len(wave), word))
             gap = self._silence(0 if self._chance(0.2) else self._config.gap)
             parts += [wave * 10 ** (self._rng.uniform(-4, 4) / 20), gap]
-        return np.concatenate([*parts[:-1], self._silence(self._config.padding)]).astype(np.float32)
+        return np.concatenate([*parts[:-1], self._silence(padding)]).astype(np.float32), tuple(spans)
 
     def _heard(self, wave: Wave) -> Wave:
         """In a room, in noise, and in the little noise that every recording has."""
@@ -96,7 +127,8 @@ class Mixer:
         snr = self._rng.uniform(*self._config.snr) if self._chance(self._config.noisy) else self._rng.uniform(30, 60)
         noise = self._noises[int(self._rng.integers(0, _NOISES))]
         start = int(self._rng.integers(0, len(noise) // 2))
-        return add_noise(wave, np.roll(noise, -start), snr)
+        heard = add_noise(wave, np.roll(noise, -start), snr)
+        return narrowed(heard) if self._chance(self._config.narrow) else heard
 
     def _make_noises(self) -> list[Wave]:
         """A third of them voices."""

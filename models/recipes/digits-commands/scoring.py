@@ -9,30 +9,38 @@ from augmentation import add_noise, coloured_noise, normalize
 from bank import Bank
 from clips import RATE, Clip, Wave
 from features import Trunk
-from mixing import Example
+from mixing import Example, Span
 from numpy.random import Generator
 
 from models.export.bundled_ctc.network import Network
+from services.engines.ctc.beam import PrefixSearch
+from services.engines.ctc.format import CtcFormat
+from services.engines.ctc.posteriors import posteriors
+from services.engines.ctc.scoring import EachToken
+from services.engines.ctc.texts import Width
 
 
 class Spotter:
-    """Trunk and network: waveform -> words.
+    """Trunk and network: waveform -> words, as the engine tells them.
 
     Args:
         trunk: hears.
         network: tells.
-        words: of the vocabulary.
+        form: how what it tells is read.
     """
 
-    def __init__(self, trunk: Trunk, network: Network, words: Sequence[str]) -> None:
-        self._trunk, self._network, self._words = trunk, network, words
+    def __init__(self, trunk: Trunk, network: Network, form: CtcFormat) -> None:
+        self._trunk, self._network, self._form = trunk, network, form
+        scorer = EachToken(len(form.tokens), form.word_bonus)
+        self._search = PrefixSearch(form.blank, form.delimiter, scorer, Width(form.beam))
 
     @torch.inference_mode()
     def written(self, wave: Wave) -> list[str]:
-        """The best token of each frame, repetitions and blanks left out."""
+        """The likeliest words."""
         states = torch.from_numpy(self._trunk.states(wave))[None]
-        best = self._network(states, torch.ones_like(states[:, :, :1]))[0].argmax(1)
-        return [self._words[token - 1] for token in torch.unique_consecutive(best).tolist() if token]
+        logits = self._network(states, torch.ones_like(states[:, :, :1]))[0].numpy()
+        best = self._search.texts(posteriors(logits, self._form).chances)[0]
+        return [self._form.tokens[label] for label in best.labels]
 
     def word_error_rate(self, examples: Iterable[Example]) -> float:
         """Of all of them together."""
@@ -85,6 +93,11 @@ CONDITIONS: dict[str, Callable[[Clip, Generator], Wave]] = {
 }
 
 
+def said(wave: Wave, words: Sequence[str]) -> Example:
+    """An example to score with: where its words are does not matter."""
+    return Example(wave, tuple(Span(0, len(wave), word) for word in words))
+
+
 def strings(clips: Sequence[Clip], count: int, rng: Generator) -> list[Example]:
     """Three to six clips in a row, up to 0.3 s of silence between them, in a little noise."""
     examples = []
@@ -93,7 +106,7 @@ def strings(clips: Sequence[Clip], count: int, rng: Generator) -> list[Example]:
         parts = [part for clip in chosen for part in (normalize(clip.wave), np.zeros(int(rng.uniform(0, 0.3) * RATE)))]
         wave = np.concatenate([np.zeros(RATE // 5), *parts]).astype(np.float32)
         noise = coloured_noise(len(wave), rng)
-        examples.append(Example(add_noise(wave, noise, 45), tuple(word for clip in chosen for word in clip.words)))
+        examples.append(said(add_noise(wave, noise, 45), [word for clip in chosen for word in clip.words]))
     return examples
 
 
@@ -104,8 +117,13 @@ def scores(spotter: Spotter, bank: Bank, speaker: str) -> dict[str, float]:
     found = {}
     if clips:
         for name, make in CONDITIONS.items():
-            found[name] = spotter.word_error_rate(Example(make(clip, rng), clip.words) for clip in clips)
+            found[name] = spotter.word_error_rate(said(make(clip, rng), clip.words) for clip in clips)
         found["strings"] = spotter.word_error_rate(strings(clips, 100, rng))
-    found["synthetic"] = spotter.word_error_rate(Example(clip.wave, clip.words) for clip in bank.held_out)
+    found["synthetic"] = spotter.word_error_rate(said(clip.wave, clip.words) for clip in bank.held_out)
     found["false words a minute"] = spotter.false_words(clip.wave for clip in bank.held_out_others)
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Of several speakers' scores."""
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}

@@ -126,17 +126,6 @@ def say_words(words: Sequence[str], speakers: Sequence[Voice]) -> list[Clip]:
     return [to_clip(wave, [word], name) for wave, word, name in said if len(wave)]
 
 
-def say_phrases(
-    words: Sequence[str], config: SynthesisConfig, speakers: Sequence[Voice], rng: random.Random
-) -> list[Clip]:
-    """Two to five words without a pause between."""
-    clips = []
-    for _ in range(config.phrases):
-        chosen, voice = rng.choices(words, k=rng.randint(2, 5)), rng.choice(speakers)
-        clips.append(to_clip(say(" ".join(chosen), voice), chosen, voice.name))
-    return [clip for clip in clips if len(clip.samples)]
-
-
 def say_others(
     texts: Sequence[str], config: SynthesisConfig, speakers: Sequence[Voice], rng: random.Random
 ) -> list[Clip]:

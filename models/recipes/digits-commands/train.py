@@ -12,14 +12,15 @@ import numpy as np
 import torch
 import typer
 from bank import Bank, gather
-from bundle import write_weights
+from bundle import settings, write_weights
 from config import Config, load_config
 from features import Heard, Trunk, hear, load, save
 from mixing import Mixer
 from rich.console import Console
-from scoring import Spotter, scores
+from scoring import Spotter, mean, scores
 from trainer import train
 
+from models.export.bundled_ctc import described
 from models.sources import fetch
 from services.core.catalog import Source
 
@@ -53,14 +54,18 @@ def main(
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
     bank, trunk = gather(chosen, data, work), Trunk(fetch(TRUNK))
-    heard = listen(chosen, bank, trunk, work)
+    heard, form = listen(chosen, bank, trunk, work), described(settings(chosen))
+    found = {}
     for speaker in leave_out or [""]:
         torch.manual_seed(chosen.seed)
         others = [one for one in heard if speaker not in one.speakers]
         network = train(chosen, others, np.random.default_rng(chosen.seed))
         if not speaker:
             write_weights(network, chosen, out)
-        Console().print(speaker, scores(Spotter(trunk, network, chosen.words), bank, speaker))
+        found[speaker] = scores(Spotter(trunk, network, form), bank, speaker)
+        Console().print(speaker, found[speaker])
+    if len(found) > 1:
+        Console().print("mean", mean(list(found.values())))
 
 
 if __name__ == "__main__":

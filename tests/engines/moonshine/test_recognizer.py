@@ -16,9 +16,7 @@ from services.core.errors import Code, ServingError
 from services.core.speech import Recognition, Recognized, Recognizer, Utterance
 from services.engines import engine_class
 from services.engines.moonshine.recognizer import SECONDS, MoonshineRecognizer
-
-SPEECH = Path(__file__).parents[4] / "shared" / "data" / "speech"
-needs_speech = pytest.mark.skipif(not SPEECH.is_dir(), reason="needs recordings that are not ours to ship")
+from tests.recordings import recordings
 
 WORDS = Recognition(word_times=True)
 READ = "ever tried ever failed no matter try again fail again fail better"
@@ -66,11 +64,10 @@ def test_speech_is_written_with_case_and_punctuation(recognizer: MoonshineRecogn
     assert found.language == "en"
 
 
-@needs_speech
 def test_a_speech_of_kennedy(recognizer: MoonshineRecognizer) -> None:
-    samples, rate = soundfile.read(SPEECH / "jfk.flac", dtype="float32")
+    samples, rate = soundfile.read(recordings("jfk.flac"), dtype="float32")
     found = hear(recognizer, soxr.resample(samples, rate, SPEECH_RATE))
-    assert wer((SPEECH / "jfk.txt").read_text(), found.text) <= 0.1
+    assert wer(recordings("jfk.txt").read_text(), found.text) <= 0.1
 
 
 def test_words_follow_each_other_within_the_utterance(recognizer: MoonshineRecognizer, reading: Samples) -> None:
