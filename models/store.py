@@ -26,7 +26,7 @@ from services.core.errors import OperatorError
 
 log = logging.getLogger(__name__)
 
-BUILD_FORMAT = 2
+BUILD_FORMAT = 3
 """Raised when exporters change what they write, so that older artefacts are built again."""
 
 Build = Callable[[ModelSpec, Path], dict[str, Any]]

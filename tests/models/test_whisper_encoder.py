@@ -1,5 +1,6 @@
 """The encoder of a converted Whisper as a graph: what is read of ``model.bin``, and when there is no graph."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,29 @@ def test_a_cut_file_is_no_model(tmp_path: Path, exact: Path, kept: int) -> None:
         variables.read_variables(file, "encoder")
 
 
+@pytest.mark.parametrize(
+    ("shape", "scales", "said"), [((4, 8), 3, "reshape|broadcast"), ((4, 7), 4, "reshape"), ((4, 8), 0, "broadcast")]
+)
+def test_numbers_that_do_not_fit_are_told(tmp_path: Path, shape: tuple[int, int], scales: int, said: str) -> None:
+    def variable(name: str, dims: tuple[int, ...], kind: int, data: bytes) -> bytes:
+        text = struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+        return text + struct.pack(f"<B{len(dims)}IBI", len(dims), *dims, kind, len(data)) + data
+
+    whole = struct.pack("<IH", 6, 2) + b"x\0" + struct.pack("<II", 1, 2)
+    whole += variable("encoder/w", shape, 1, bytes(32))
+    whole += variable("encoder/w_scale", (scales,), 0, np.ones(scales, "<f4").tobytes()) + struct.pack("<I", 0)
+    (tmp_path / "model.bin").write_bytes(whole)
+    with pytest.raises(ExportError, match=said):
+        variables.read_variables(tmp_path / "model.bin", "encoder")
+
+
+def test_a_row_of_nothing_stays_nothing() -> None:
+    weight = np.array([[0.0, 0.0], [1.0, -2.0]], np.float32)
+    numbers, scales = encoder.quantized(weight)
+    assert numbers.tolist() == [[0, 0], [64, -127]]
+    assert np.isfinite(scales).all()
+
+
 def test_another_version_is_told(tmp_path: Path, exact: Path) -> None:
     file = tmp_path / "model.bin"
     file.write_bytes(b"\x05" + (exact / "model.bin").read_bytes()[1:])
@@ -63,6 +87,7 @@ def test_another_network_is_not_kept(tmp_path: Path, exact: Path, monkeypatch: p
     for precision in (Precision.FP32, Precision.INT8):
         with pytest.raises(ExportError, match=r"differs from CTranslate2 by \d.*; the limit is"):
             encoder.write_encoder(exact, precision, tmp_path / "encoder.onnx")
+        assert not (tmp_path / "encoder.onnx").exists()
 
 
 def test_what_is_no_whisper_is_told(tmp_path: Path, exact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

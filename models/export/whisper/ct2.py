@@ -2,7 +2,7 @@
 
 CTranslate2's own loader reads the layers of a live model; what it needs to know of tokens is written here. Its int8 is
 symmetric with a scale per row; activations are quantized row by row when the model runs, so nothing has to be
-calibrated and an item does not depend on its batch.
+calibrated and an item does not depend on its batch. (On CPUs, ``encoder`` takes the place of its encoder.)
 """
 
 import json

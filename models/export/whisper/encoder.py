@@ -4,7 +4,7 @@
 - out: ``encoded``, float32 ``[batch, 1500, width]``
 
 In int8, weights have a scale per output; what they are multiplied with gets one scale per product when the graph runs.
-So windows run one by one, and what is heard in one does not depend on its batch; nothing is lost by it.
+So windows run one by one, and what is heard in one does not depend on its batch; it takes no longer.
 Source: Radford et al. 2022, section 2.2; layer norms come first, and keys have no bias.
 """
 
@@ -15,17 +15,19 @@ from typing import Any
 import ctranslate2
 import numpy as np
 import onnx
-import onnxruntime as ort
+from numpy.typing import NDArray
 
 from models.export import ExportError
-from models.export.graph import MICROSOFT, Graph
+from models.export.graph import EPSILON, MICROSOFT, Graph
 from models.export.whisper.variables import Floats, read_variables
 from services.core.catalog import Precision
+from services.core.engine import EngineOptions
+from services.engines.onnx import open_session
 
 _FRAMES = 3000
 _BYTES = {Precision.FP32: 4, Precision.INT8: 1}
-_LARGEST = 2**31
-"""Bytes of a graph in one file."""
+_LARGEST = 2**31 - 2**26
+"""Bytes of weights in a graph of one file, which has 2 GiB at most."""
 
 _MAX_ERROR = {Precision.FP32: 1e-3, Precision.INT8: 0.25}
 """Mean difference from CTranslate2's float32, as a share of the mean size; that of another network is about 1."""
@@ -46,9 +48,12 @@ def write_encoder(folder: Path, precision: Precision, target: Path) -> dict[str,
         graph = _Encoder(variables, precision).model()
     except KeyError as error:
         raise ExportError(f"{folder / 'model.bin'} is no Whisper: it lacks encoder/{error.args[0]}") from error
+    except (IndexError, TypeError, ValueError) as error:
+        raise ExportError(f"{folder / 'model.bin'} is no Whisper: {error}") from error
     onnx.save(graph, target)
     found, most = _parity_error(folder, target), _MAX_ERROR[precision]
     if not found <= most:  # a NaN is not, either
+        target.unlink()
         raise ExportError(f"{target.name} differs from CTranslate2 by {found:.2g}; the limit is {most:g}")
     return {"parity_error": found}
 
@@ -105,7 +110,7 @@ class _Encoder:
 
     def _normed(self, name: str, hidden: str, output: str = "") -> str:
         inputs = [hidden, self._constant(f"{name}/gamma"), self._constant(f"{name}/beta")]
-        return self._graph.add("LayerNormalization", output or name, inputs, axis=-1, epsilon=1e-5)
+        return self._graph.add("LayerNormalization", output or name, inputs, axis=-1, epsilon=EPSILON)
 
     def _linear(self, name: str, hidden: str) -> str:
         shared = self._graph.quantized(hidden) if self._precision is Precision.INT8 else (hidden,)
@@ -117,8 +122,7 @@ class _Encoder:
         if self._precision is Precision.FP32:
             matrix = graph.constant(f"{name}/weight", np.ascontiguousarray(weight.T))
             return graph.add("Add", name, [graph.add("MatMul", f"{name}_product", [*hidden, matrix]), offset])
-        scales = np.maximum(np.abs(weight).max(axis=1), np.finfo(np.float32).tiny) / 127
-        numbers = np.round(weight / scales[:, None]).astype(np.int8)
+        numbers, scales = quantized(weight)
         matrix = graph.constant(f"{name}/weight", np.ascontiguousarray(numbers.T))
         scale = graph.constant(f"{name}/scale", scales)
         zero = graph.constant(f"{name}/zero", np.zeros(len(scales), np.int8))
@@ -129,11 +133,18 @@ class _Encoder:
         return self._graph.constant(name, self._variables[name])
 
 
+def quantized(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Numbers ``[outputs, inputs]`` and scales ``[outputs]``, whose product the weight is."""
+    largest = np.abs(weight).max(axis=1)
+    scales = (np.where(largest > 0, largest, 1) / 127).astype(np.float32)
+    return np.round(weight / scales[:, None]).astype(np.int8), scales
+
+
 def _parity_error(folder: Path, graph: Path) -> float:
     """How far the graph is from CTranslate2 in float32, on a window of noise, as a share of what it puts out."""
     model = ctranslate2.models.Whisper(str(folder), compute_type="float32", intra_threads=1)
     noise = np.random.default_rng(1).uniform(-1, 1, (1, model.n_mels, _FRAMES)).astype(np.float32)
-    session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+    session = open_session(graph, EngineOptions(threads=1))
     (found,) = session.run(None, {"features": noise})
     expected = np.array(model.encode(ctranslate2.StorageView.from_array(noise), to_cpu=True))
     return float(np.abs(found - expected).mean() / np.abs(expected).mean())

@@ -54,16 +54,16 @@ def read_variables(file: Path, part: str) -> dict[str, Floats]:
                 for name, stored in _contents(opened).items()
                 if name.startswith(prefix)
             }
+            return {name: _values(values, found.get(f"{name}{_SCALE}")) for name, values in found.items()}
     except (struct.error, UnicodeDecodeError, ValueError, LookupError) as error:
         raise ExportError(f"{file} is no model of CTranslate2's: {error}") from error
-    return {name: _values(values, found.get(f"{name}{_SCALE}")) for name, values in found.items()}
 
 
 def _contents(file: BinaryIO) -> dict[str, _Stored]:
     """All variables, aliases among them."""
     (version,) = _unpacked(file, "I")
     if version != _VERSION:
-        raise ValueError(f"its version is {version}, not {_VERSION}")
+        raise ValueError(f"its version is {version}, not {_VERSION}; convert it again with a newer CTranslate2")
     _text(file)
     _, count = _unpacked(file, "II")
     found = dict(_entry(file) for _ in range(count))
@@ -79,7 +79,8 @@ def _entry(file: BinaryIO) -> tuple[str, _Stored]:
     shape = _unpacked(file, f"{rank}I")
     kind, size = _unpacked(file, "BI")
     stored = _Stored(shape, kind, file.tell(), size)
-    file.seek(size, os.SEEK_CUR)
+    if file.seek(size, os.SEEK_CUR) > os.fstat(file.fileno()).st_size:
+        raise ValueError(f"it ends within {name}")
     return name, stored
 
 

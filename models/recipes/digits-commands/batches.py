@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 _SORTED = 8
-"""Batches that are sorted by length together."""
+"""Batches, at most, that are sorted by length together."""
 _STEP = 32
 """States come in multiples of it: kernels of a convolution are compiled anew for each length."""
 
@@ -46,12 +46,19 @@ def collate(heard: Sequence[Heard], tokens: Sequence[str]) -> Batch:
 
 
 def batches(heard: Sequence[Heard], tokens: Sequence[str], size: int, rng: Generator) -> Iterator[Batch]:
-    """For ever, each time in another order; those in a batch are about equally long."""
+    """For ever, each time in another order; those in a batch are about equally long.
+
+    Raises:
+        ValueError: there are too few for a batch.
+    """
+    together = min(_SORTED, len(heard) // size)
+    if not together:
+        raise ValueError(f"{len(heard)} examples make no batch of {size}")
     while True:
         order = rng.permutation(len(heard))
-        for first in range(0, len(order) - size * _SORTED + 1, size * _SORTED):
-            some = sorted(order[first : first + size * _SORTED], key=lambda n: len(heard[n].states))
-            for group in rng.permutation(_SORTED):
+        for first in range(0, len(order) - size * together + 1, size * together):
+            some = sorted(order[first : first + size * together], key=lambda n: len(heard[n].states))
+            for group in rng.permutation(together):
                 yield collate([heard[n] for n in some[group * size : (group + 1) * size]], tokens)
 
 

@@ -110,7 +110,7 @@ class Mixer:
         return Clip((piece * 32767).astype(np.int16), (), "")
 
     def _joined(self, waves: Sequence[Wave], words: Sequence[str]) -> tuple[Wave, tuple[Span, ...]]:
-        """All of them at slightly different levels, with silence between and, mostly, around them."""
+        """All of them at slightly different levels, with silence between and, unless cut tightly, around them."""
         padding = 0.0 if self._chance(self._config.tight) else self._config.padding
         parts, spans = [self._silence(padding)], []
         for wave, word in zip(waves, words, strict=True):
@@ -127,7 +127,7 @@ class Mixer:
         snr = self._rng.uniform(*self._config.snr) if self._chance(self._config.noisy) else self._rng.uniform(30, 60)
         noise = self._noises[int(self._rng.integers(0, _NOISES))]
         start = int(self._rng.integers(0, len(noise) // 2))
-        heard = add_noise(wave, np.roll(noise, -start), snr)
+        heard = add_noise(wave, np.resize(np.roll(noise, -start), len(wave)), snr)
         return narrowed(heard) if self._chance(self._config.narrow) else heard
 
     def _make_noises(self) -> list[Wave]:

@@ -1,8 +1,8 @@
 """What may be told in each frame: an example's spans -> tokens. Knows the frames' places, and no network.
 
 Speech is told apart frame by frame, not by CTC, which tells a word in one frame and a blank in all others: what it has
-not met before is a blank to it, and a third to a half of its errors were digits left out. In the middle of a word its
-token is the only right one, towards its ends the blank is, too.
+not met before is a blank to it, and a third to a half of its errors were digits left out. In the middle of a word
+silence is wrong, towards its ends it is right, too.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def allowed(spans: Sequence[Span], frames: int, tokens: Sequence[str]) -> Allowe
 
 
 def _middle(span: Span, at: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Frames in which nothing but the span is said; one at least."""
+    """Frames in which the span is surely being said; one at least."""
     edge = (span.end - span.first) * (1 - _MIDDLE[bool(span.word)]) / 2
     inside = np.flatnonzero((at >= span.first + edge) & (at <= span.end - edge))
     return inside if len(inside) else np.array([_nearest(at, (span.first + span.end) // 2)])

@@ -5,6 +5,7 @@ With ``--leave-out <speaker>``, nothing is written, and the network is scored wi
 Clips and what is heard are kept in the work folder, and not made again.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -27,14 +28,15 @@ from services.core.catalog import Source
 HERE = Path(__file__).resolve().parent
 TRUNK = Source(uri="pypi:moonshine-voice/moonshine_voice/assets/tiny-en")
 PART = 1000
-"""Examples that are made, and kept, at a time."""
+"""Examples that are made, and kept, at a time; so many are made as are multiples of it."""
 
 
 def listen(config: Config, bank: Bank, trunk: Trunk, work: Path) -> list[Heard]:
     """All examples, as the trunk hears them."""
+    made = hashlib.sha256(f"{config.seed} {config.mixing!r}".encode()).hexdigest()[:8]
     heard = []
-    for part in range(config.mixing.examples // PART):
-        file = work / f"heard-{part}.npz"
+    for part in range(-(-config.mixing.examples // PART)):
+        file = work / f"heard-{made}-{part}.npz"
         if not file.exists():
             mixer = Mixer(config.mixing, config.digits, bank, np.random.default_rng([config.seed, part]))
             save(hear(trunk, (mixer.draw() for _ in range(PART))), file)
@@ -54,6 +56,8 @@ def main(
     torch.set_num_threads(1)
     work.mkdir(parents=True, exist_ok=True)
     bank, trunk = gather(chosen, data, work), Trunk(fetch(TRUNK))
+    if unknown := set(leave_out or ()) - {clip.speaker for clip in bank.digits}:
+        raise typer.BadParameter(f"nobody is called {', '.join(sorted(unknown))}", param_hint="--leave-out")
     heard, form = listen(chosen, bank, trunk, work), described(settings(chosen))
     found = {}
     for speaker in leave_out or [""]:

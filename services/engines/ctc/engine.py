@@ -2,7 +2,8 @@
 
 Without language model, word bonus, hot words and alternatives the best token of each frame is taken, which costs next
 to nothing; else prefixes are searched. Word times are of the most probable path of the text that was chosen: networks
-trained with CTC tell a token within a frame or two, mostly after its sound began, so words seem shorter than they are.
+trained with CTC tell a token within a frame or two, mostly after its sound began, so words seem shorter than they are;
+those that are trained frame by frame tell it all along.
 """
 
 from collections.abc import Sequence
@@ -127,11 +128,11 @@ class CtcRecognizer:
         if phrases:
             spelled = (vocabulary.spelled(phrase) for phrase in phrases)
             hot = HotWords((labels for labels in spelled if labels), vocabulary, self._settings.hot_bonus)
-        scorer = self._without_hot_words(phrases)
+        scorer = self._text_scorer(phrases)
         return Both(scorer, hot) if hot else scorer
 
-    def _without_hot_words(self, phrases: Sequence[str]) -> Scorer[Any]:
-        """Whose words the language model at least takes for known."""
+    def _text_scorer(self, phrases: Sequence[str]) -> Scorer[Any]:
+        """By the language model, to which hot words are known ones; else by the word bonus."""
         vocabulary = self._vocabulary
         if self._language is None:
             return EachToken(vocabulary.size, self._settings.word_bonus)

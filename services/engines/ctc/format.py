@@ -73,8 +73,8 @@ class CtcFormat(_Record):
     beam: int = Field(default=16, ge=1, le=256)
     """Texts kept at each frame while searching: with a language model, a word bonus, hot words, or for several
     hypotheses. Without these, the best token of each frame is taken."""
-    word_bonus: float = Field(default=0.0, le=0)
-    """Added, in natural logarithms, for each token that is a whole word, without a language model. Below 0, it takes
+    word_bonus: float = Field(default=0.0, le=0, allow_inf_nan=False)
+    """Added, in natural logarithms, for each token that is a whole word. Below 0, it takes
     more than a frame or two to make a word: for networks that tell a word in every frame of it."""
     hot_bonus: float = Field(default=1.5, ge=0)
     """Added, in natural logarithms, for each letter of a hot word that is written."""

@@ -1,4 +1,4 @@
-"""What a language model of words adds to texts, token by token, alone or with hot words: the search's scorers.
+"""What is added to texts, token by token, by a bonus or a language model, with hot words or not: the search's scorers.
 
 Score of a text, beside its log probability by sound: for each word ``weight * ln P(word | words before) + word_bonus``,
 and ``unknown`` where the language model has not got it; for its end ``weight * ln P(</s> | words)``. Where tokens are

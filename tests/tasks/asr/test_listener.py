@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from services.core.audio import SPEECH_RATE, Samples, decode
 from services.tasks.asr.voice import Endpointing, Listener, Stretch
+from services.tasks.asr.voice.detector import FRAME, Probabilities
 from tests.recordings import recordings
 from tests.tasks.asr.recognizing import DETECTOR, SPEECH, speech
 
@@ -35,6 +36,15 @@ def test_a_quiet_word_at_the_very_beginning_is_found() -> None:
     missed = [number for number, samples in enumerate(words) if not listened(samples, [])]
     assert len(words) == 100
     assert missed == []
+
+
+def test_a_stream_begins_as_after_silence() -> None:
+    def after(silence: int) -> Probabilities:
+        stream = DETECTOR.stream()
+        stream.feed(np.zeros(silence * FRAME, np.float32))
+        return stream.feed(SPEECH)
+
+    assert np.abs(after(0) - after(6)).mean() < 0.01
 
 
 @settings(max_examples=15)

@@ -28,6 +28,12 @@ def long_recording(file: Path) -> int:
     return times
 
 
+def held(process: psutil.Process) -> int:
+    """Bytes of its own: pages of the upload, a file it has mapped, are the system's to drop."""
+    memory = process.memory_info()
+    return int(memory.rss - memory.shared)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_three_hours_stream_through(tmp_path: Path) -> None:
@@ -36,7 +42,7 @@ def test_three_hours_stream_through(tmp_path: Path) -> None:
     with chorale(*arguments) as server, (tmp_path / "long.flac").open("rb") as file:
         server.wait_ready(120)
         process = psutil.Process(server.process.pid)
-        before, most, texts, progress = process.memory_info().rss, 0, [], []
+        before, most, texts, progress = held(process), 0, [], []
         call = httpx.stream(
             "POST",
             server.url + TRANSCRIBE_PARTS.route,
@@ -50,9 +56,9 @@ def test_three_hours_stream_through(tmp_path: Path) -> None:
                     part = json.loads(line.removeprefix("data: "))
                     texts += [segment["text"] for segment in part["segments"]]
                     progress.append(part["progress"])
-                    most = max(most, process.memory_info().rss)
+                    most = max(most, held(process))
     assert len(texts) == times
     assert set(texts) == {"Ask what you can do for your country."}
     assert progress == sorted(progress)
     assert progress[-1] == 1.0
-    assert most - before < 150_000_000  # as samples it is 690 MB, as a file 150
+    assert most - before < 100_000_000  # as samples it is 690 MB

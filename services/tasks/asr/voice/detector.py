@@ -43,7 +43,7 @@ class VoiceDetector:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         state = [np.zeros((1, 1, 128), np.float32)] * 2
-        _, self._quiet = _run(self._session, np.zeros((_QUIET, _CONTEXT + FRAME), np.float32), state)
+        _, self._quiet = _probabilities(self._session, np.zeros((_QUIET, _CONTEXT + FRAME), np.float32), state)
 
     def stream(self) -> "VoiceStream":
         """A detector for one stream of sound."""
@@ -80,11 +80,11 @@ class VoiceStream:
     def _run(self, frames: NDArray[np.float32]) -> Probabilities:
         contexts = np.vstack((self._context, frames[:-1, -_CONTEXT:]))
         self._context = frames[-1, -_CONTEXT:]
-        found, self._state = _run(self._session, np.hstack((contexts, frames)), self._state)
+        found, self._state = _probabilities(self._session, np.hstack((contexts, frames)), self._state)
         return found
 
 
-def _run(
+def _probabilities(
     session: onnxruntime.InferenceSession, frames: NDArray[np.float32], state: State
 ) -> tuple[Probabilities, State]:
     """One for each frame with its context, and the state after the last."""
