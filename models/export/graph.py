@@ -79,9 +79,9 @@ class Graph:
         return names
 
     def product_of_int8(self, name: str, left: tuple[str, str, str], right: Sequence[TensorProto]) -> str:
-        """Of what is quantized with an int8 matrix: matrix, scale and zero."""
-        matrix, scale, zero = map(self.weight, right)
-        inputs = [left[0], matrix, left[1], scale, left[2], zero]
+        """Of what is quantized with an int8 matrix: matrix, scale, zero and, if any, bias."""
+        matrix, scale, zero, *bias = map(self.weight, right)
+        inputs = [left[0], matrix, left[1], scale, left[2], zero, *bias]
         return self.add("MatMulIntegerToFloat", name, inputs, MICROSOFT)
 
     def width(self, name: str) -> int:

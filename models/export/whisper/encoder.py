@@ -8,6 +8,7 @@ So windows run one by one, and what is heard in one does not depend on its batch
 Source: Radford et al. 2022, section 2.2; layer norms come first, and keys have no bias.
 """
 
+from collections.abc import Sequence
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import ctranslate2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
 
 from models.export import ExportError
-from models.export.graph import EPSILON, MICROSOFT, Graph
+from models.export.graph import MICROSOFT, Graph
 from models.export.whisper.variables import Floats, read_variables
 from services.core.catalog import Precision
 from services.core.engine import EngineOptions
@@ -94,11 +96,8 @@ class _Encoder:
     def _attended(self, name: str, hidden: str) -> str:
         normed = self._normed(f"{name}/layer_norm", hidden)
         weights, biases = (np.split(self._variables[f"{name}/linear_0/{part}"], 3) for part in ("weight", "bias"))
-        shared = self._graph.quantized(normed) if self._precision is Precision.INT8 else (normed,)
-        parts = [
-            self._product(f"{name}/{part}", shared, weight, bias)
-            for part, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True)
-        ]
+        names = [f"{name}/{part}" for part in ("query", "key", "value")]
+        parts = self._products(names, normed, weights, biases)
         heads = int(self._variables["num_heads"])
         found = self._graph.add("MultiHeadAttention", f"{name}_found", parts, MICROSOFT, num_heads=heads)
         return self._graph.add("Add", name, [hidden, self._linear(f"{name}/linear_1", found)])
@@ -109,28 +108,46 @@ class _Encoder:
         return self._graph.add("Add", name, [hidden, narrow])
 
     def _normed(self, name: str, hidden: str, output: str = "") -> str:
-        inputs = [hidden, self._constant(f"{name}/gamma"), self._constant(f"{name}/beta")]
-        return self._graph.add("LayerNormalization", output or name, inputs, axis=-1, epsilon=EPSILON)
+        weights = [_tensor(f"{name}/{part}", self._variables[f"{name}/{part}"]) for part in ("gamma", "beta")]
+        return self._graph.norm(output or name, hidden, weights)
 
     def _linear(self, name: str, hidden: str) -> str:
-        shared = self._graph.quantized(hidden) if self._precision is Precision.INT8 else (hidden,)
-        return self._product(name, shared, self._variables[f"{name}/weight"], self._variables[f"{name}/bias"])
+        """``hidden`` with the weight ``[outputs, inputs]`` of that name, and its bias."""
+        return self._products([name], hidden, [self._variables[f"{name}/weight"]], [self._variables[f"{name}/bias"]])[0]
 
-    def _product(self, name: str, hidden: tuple[str, ...], weight: Floats, bias: Floats) -> str:
-        """``hidden``, as it is or as `Graph.quantized` makes it, with a weight ``[outputs, inputs]``, and a bias."""
-        graph, offset = self._graph, self._graph.constant(f"{name}/bias", bias)
+    def _products(
+        self, names: Sequence[str], hidden: str, weights: Sequence[Floats], biases: Sequence[Floats]
+    ) -> list[str]:
+        """Several of the same ``hidden``, which is quantized once."""
+        rows = zip(names, weights, biases, strict=True)
         if self._precision is Precision.FP32:
-            matrix = graph.constant(f"{name}/weight", np.ascontiguousarray(weight.T))
-            return graph.add("Add", name, [graph.add("MatMul", f"{name}_product", [*hidden, matrix]), offset])
-        numbers, scales = quantized(weight)
-        matrix = graph.constant(f"{name}/weight", np.ascontiguousarray(numbers.T))
-        scale = graph.constant(f"{name}/scale", scales)
-        zero = graph.constant(f"{name}/zero", np.zeros(len(scales), np.int8))
-        inputs = [hidden[0], matrix, hidden[1], scale, hidden[2], zero, offset]
-        return graph.add("MatMulIntegerToFloat", name, inputs, MICROSOFT)
+            return [self._product(name, hidden, weight, bias) for name, weight, bias in rows]
+        shared = self._graph.quantized(hidden)
+        return [self._graph.product_of_int8(name, shared, _tensors(name, weight, bias)) for name, weight, bias in rows]
+
+    def _product(self, name: str, hidden: str, weight: Floats, bias: Floats) -> str:
+        graph = self._graph
+        matrix, offset = graph.constant(f"{name}/weight", _columns(weight)), graph.constant(f"{name}/bias", bias)
+        return graph.add("Add", name, [graph.add("MatMul", f"{name}_product", [hidden, matrix]), offset])
 
     def _constant(self, name: str) -> str:
         return self._graph.constant(name, self._variables[name])
+
+
+def _tensors(name: str, weight: Floats, bias: Floats) -> list[TensorProto]:
+    """Of a product on integers: matrix, scale, zero and bias."""
+    numbers, scales = quantized(weight)
+    parts = {"weight": _columns(numbers), "scale": scales, "zero": np.zeros(len(scales), np.int8), "bias": bias}
+    return [_tensor(f"{name}/{part}", values) for part, values in parts.items()]
+
+
+def _tensor(name: str, values: NDArray[Any]) -> TensorProto:
+    return numpy_helper.from_array(values, name)
+
+
+def _columns(weight: NDArray[Any]) -> NDArray[Any]:
+    """``[inputs, outputs]``, as products want it."""
+    return np.ascontiguousarray(weight.T)
 
 
 def quantized(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
