@@ -111,6 +111,8 @@ def test_whoever_stops_reading_stops_the_work(
         facts(visitor)
         if leave != "close the page":
             visitor.press(leave)
+            # The page takes no question while one is being answered.
+            until(lambda: metric(server, cancelled) == before + 1)
             visitor.fill("Again")
             visitor.page.get_by_label("max_tokens").locator("visible=true").fill("3")
             visitor.press("Send")
